@@ -1,0 +1,37 @@
+//! Turns graph JSON into a proved, immutable plan and runs it.
+//!
+//! ```text
+//! document ──► wire ──► proof ──► plan ──► executor
+//!  read JSON   ports,    answers   flat     runs it for
+//!  with spans  types     once      ops      every request
+//! ```
+//!
+//! The only way to an [`ExecPlan`] is [`ExecPlan::compile`], so possessing one is the proof that the
+//! graph is acyclic, typed, in bounds and answers exactly once. [`PlanStore`] keeps plans by name and
+//! version and swaps the one that serves, without ever changing a run in flight.
+//!
+//! This crate knows no RPC, no HTTP and no WebAssembly: kernels bring those.
+
+mod context;
+mod fault;
+mod identity;
+mod kernel;
+mod metadata;
+mod plan;
+mod ports;
+mod trace;
+mod value;
+mod wire;
+
+pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, RequestContext};
+pub use crate::fault::{Code, Fault, UnknownCode};
+pub use crate::identity::{ContentHash, GraphName, InvalidGraphName, InvalidHash, InvalidVersion, Version};
+pub use crate::kernel::{
+    AsyncKernel, BindError, Body, BoundKernel, DuplicateKernel, Emits, Fires, Gives, InputPort, Kernel,
+    KernelFactory, KernelRegistry, NodeSpec, OutputPort, Params, Signature, Site,
+};
+pub use crate::metadata::{InvalidName, Metadata, is_valid_name};
+pub use crate::plan::{Class, ExecPlan, GraphSource};
+pub use crate::ports::{Inputs, Outputs, Ports, ReadInputs};
+pub use crate::trace::{InvalidTraceParent, NodeEnd, TraceEvent, TraceParent, TraceSink};
+pub use crate::value::{Handle, Type, TypeSet, Value};

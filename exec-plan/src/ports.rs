@@ -1,0 +1,237 @@
+//! How a kernel's body reads its inputs and sets its outputs.
+//!
+//! [`Ports`] works in place on the slots of a running plan: nothing is collected, and a value whose
+//! last reader takes it is moved, not cloned. [`Inputs`] and [`Outputs`] are the owned form, for work
+//! that leaves the executor's thread. Ports are addressed by their index in the signature.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::fault::{Code, Fault};
+use crate::metadata::Metadata;
+use crate::value::{Handle, Type, Value};
+
+/// Where an input's value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Not bound.
+    Unbound,
+    /// A slot whose other readers, if any, have run: the value may be moved out.
+    Last(u32),
+    /// A slot that others read later.
+    Shared(u32),
+    /// A constant of the plan.
+    Const(u32),
+}
+
+/// Where an output's value goes: a slot, or nowhere if nothing reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target(pub(crate) Option<u32>);
+
+/// The ports of one inline or blocking run, in place on the plan's slots.
+#[derive(Debug)]
+pub struct Ports<'a> {
+    pub(crate) sources: &'a [Source],
+    pub(crate) targets: &'a [Target],
+    pub(crate) slots: &'a mut [Option<Value>],
+    pub(crate) constants: &'a [Value],
+}
+
+/// The inputs of one run, owned.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    values: SmallVec<[Option<Value>; 4]>,
+}
+
+/// The outputs of one run, owned.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    pub(crate) values: SmallVec<[Option<Value>; 4]>,
+}
+
+/// Reading inputs by index; the typed readers fail only if a body asks for a type that its own
+/// signature does not declare.
+pub trait ReadInputs {
+    /// The value of an input, or `None` if the document leaves it unbound.
+    fn get(&self, input: usize) -> Option<&Value>;
+
+    /// The value of an input, moved out if nobody reads it later; a second `take` may find nothing.
+    fn take(&mut self, input: usize) -> Option<Value>;
+
+    /// The input as bytes.
+    ///
+    /// # Errors
+    /// INTERNAL if it carries something else.
+    fn bytes(&self, input: usize) -> Result<&Bytes, Fault> {
+        match self.get(input) {
+            Some(Value::Bytes(bytes)) => Ok(bytes),
+            other => Err(mismatch(input, Type::Bytes, other)),
+        }
+    }
+
+    /// The input as text.
+    ///
+    /// # Errors
+    /// INTERNAL if it carries something else.
+    fn str(&self, input: usize) -> Result<&Arc<str>, Fault> {
+        match self.get(input) {
+            Some(Value::Str(text)) => Ok(text),
+            other => Err(mismatch(input, Type::String, other)),
+        }
+    }
+
+    /// The input as an integer.
+    ///
+    /// # Errors
+    /// INTERNAL if it carries something else.
+    fn i64(&self, input: usize) -> Result<i64, Fault> {
+        match self.get(input) {
+            Some(Value::I64(number)) => Ok(*number),
+            other => Err(mismatch(input, Type::I64, other)),
+        }
+    }
+
+    /// The input as metadata.
+    ///
+    /// # Errors
+    /// INTERNAL if it carries something else.
+    fn metadata(&self, input: usize) -> Result<&Arc<Metadata>, Fault> {
+        match self.get(input) {
+            Some(Value::Metadata(metadata)) => Ok(metadata),
+            other => Err(mismatch(input, Type::Metadata, other)),
+        }
+    }
+
+    /// The input as the handle of the call being answered.
+    ///
+    /// # Errors
+    /// INTERNAL if it carries something else.
+    fn call(&self, input: usize) -> Result<&Handle, Fault> {
+        match self.get(input) {
+            Some(Value::Call(call)) => Ok(call),
+            other => Err(mismatch(input, Type::Call, other)),
+        }
+    }
+}
+
+// === impl Ports ===
+
+impl Ports<'_> {
+    /// Sets an output; dropped at once if nothing reads it.
+    #[inline]
+    pub fn set(&mut self, output: usize, value: Value) {
+        if let Some(Target(Some(slot))) = self.targets.get(output)
+            && let Some(slot) = self.slots.get_mut(*slot as usize)
+        {
+            *slot = Some(value);
+        }
+    }
+
+    /// Whether anything reads this output: lets a body skip work whose result nobody sees.
+    #[inline]
+    pub fn wants(&self, output: usize) -> bool {
+        matches!(self.targets.get(output), Some(Target(Some(_))))
+    }
+
+    /// How many inputs the signature has.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether the signature has no inputs.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    pub(crate) fn collect(&mut self) -> Inputs {
+        Inputs { values: (0..self.sources.len()).map(|input| self.take(input)).collect() }
+    }
+}
+
+impl ReadInputs for Ports<'_> {
+    #[inline]
+    fn get(&self, input: usize) -> Option<&Value> {
+        match *self.sources.get(input)? {
+            Source::Unbound => None,
+            Source::Last(slot) | Source::Shared(slot) => self.slots.get(slot as usize)?.as_ref(),
+            Source::Const(constant) => self.constants.get(constant as usize),
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, input: usize) -> Option<Value> {
+        match *self.sources.get(input)? {
+            Source::Unbound => None,
+            Source::Last(slot) => self.slots.get_mut(slot as usize)?.take(),
+            Source::Shared(slot) => self.slots.get(slot as usize)?.clone(),
+            Source::Const(constant) => self.constants.get(constant as usize).cloned(),
+        }
+    }
+}
+
+// === impl Inputs ===
+
+impl Inputs {
+    /// How many inputs the signature has.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether the signature has no inputs.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+impl FromIterator<Option<Value>> for Inputs {
+    fn from_iter<I: IntoIterator<Item = Option<Value>>>(values: I) -> Self {
+        Self { values: values.into_iter().collect() }
+    }
+}
+
+impl ReadInputs for Inputs {
+    fn get(&self, input: usize) -> Option<&Value> {
+        self.values.get(input)?.as_ref()
+    }
+
+    fn take(&mut self, input: usize) -> Option<Value> {
+        self.values.get_mut(input)?.take()
+    }
+}
+
+// === impl Outputs ===
+
+impl Outputs {
+    /// No output set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The first output set to `value`.
+    pub fn one(value: Value) -> Self {
+        Self::new().with(0, value)
+    }
+
+    /// Sets an output.
+    #[must_use]
+    pub fn with(mut self, output: usize, value: Value) -> Self {
+        if self.values.len() <= output {
+            self.values.resize(output + 1, None);
+        }
+        self.values[output] = Some(value);
+        self
+    }
+
+    /// The value of an output, if it was set.
+    pub fn get(&self, output: usize) -> Option<&Value> {
+        self.values.get(output)?.as_ref()
+    }
+}
+
+#[cold]
+fn mismatch(input: usize, wanted: Type, found: Option<&Value>) -> Fault {
+    let found = found.map_or("nothing", |value| value.kind().name());
+    Fault::new(Code::Internal, format!("input {input} carries {found}, not {wanted}"))
+}

@@ -1,0 +1,306 @@
+//! The RPC being answered: what arrived, and the one answer it gets.
+//!
+//! A transport makes a [`RequestEnvelope`], the host wraps it in an [`RpcServerCall`], and the graph
+//! reads it through `rpc_server_input` and answers it through `rpc_server_output`. Invariant: a call
+//! is answered or closed exactly once; whoever comes second is told so and changes nothing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use exec_plan::{Code, EnvKey, EnvSchema, Environment, Fault, Metadata, TraceParent, Type, Value};
+use parking_lot::Mutex;
+
+/// One unary request, whatever wire it came over.
+#[derive(Clone)]
+pub struct RequestEnvelope {
+    /// The full method, `/package.Service/Method`.
+    pub method: Arc<str>,
+    /// The message, decompressed and without framing.
+    pub payload: Bytes,
+    /// The request's metadata, read only if something asks for it.
+    pub metadata: Arc<dyn MetadataSource>,
+    /// The address of the client.
+    pub peer: Arc<str>,
+    /// When the client stops waiting.
+    pub deadline: Option<Instant>,
+}
+
+/// Request metadata in the form a transport holds it; converted only when a graph reads it.
+pub trait MetadataSource: Send + Sync {
+    /// The first value under a lower-case name; `-bin` values decoded.
+    fn first(&self, name: &str) -> Option<Bytes>;
+
+    /// All of it, without the names that belong to the wire (`grpc-*`, `te`, `:path` and the like).
+    fn to_metadata(&self) -> Arc<Metadata>;
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status; `Ok` carries the payload, all others carry only the rest.
+    pub code: Code,
+    /// The status message.
+    pub message: String,
+    /// The response message.
+    pub payload: Bytes,
+    /// The serialized `google.rpc.Status` that explains a failure to programs.
+    pub details: Option<Bytes>,
+    /// Metadata sent before the message.
+    pub headers: Option<Arc<Metadata>>,
+    /// Metadata sent after the message.
+    pub trailers: Option<Arc<Metadata>>,
+}
+
+/// Why an answer did not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// The call was answered before.
+    #[error("the call is answered already")]
+    AlreadyAnswered,
+    /// The host closed the call: its deadline passed or its client left.
+    #[error("the call is closed")]
+    Closed,
+}
+
+/// The call that a graph answers.
+pub struct RpcServerCall {
+    envelope: RequestEnvelope,
+    state: Mutex<State>,
+}
+
+enum State {
+    Open(Option<AnswerSink>),
+    Answered(Option<Answer>),
+    Closed,
+}
+
+type AnswerSink = Box<dyn FnOnce(Answer) + Send>;
+
+/// The environment of a served graph: the keys behind `$req.`, in the order [`RpcServerCall`] knows.
+pub fn serve_env() -> EnvSchema {
+    EnvSchema::new([
+        ("rpc.call", Type::Call),
+        ("rpc.method", Type::String),
+        ("rpc.payload", Type::Bytes),
+        ("rpc.metadata", Type::Metadata),
+        ("rpc.peer", Type::String),
+        ("rpc.deadline_ms", Type::I64),
+    ])
+}
+
+// === impl RpcServerCall ===
+
+impl RpcServerCall {
+    /// A call whose answer is collected with [`take_answer`](Self::take_answer) after the run.
+    pub fn new(envelope: RequestEnvelope) -> Self {
+        Self { envelope, state: Mutex::new(State::Open(None)) }
+    }
+
+    /// A call whose answer leaves through `sink` as soon as the graph gives it.
+    pub fn with_sink(envelope: RequestEnvelope, sink: impl FnOnce(Answer) + Send + 'static) -> Self {
+        Self { envelope, state: Mutex::new(State::Open(Some(Box::new(sink)))) }
+    }
+
+    /// The request.
+    pub fn envelope(&self) -> &RequestEnvelope {
+        &self.envelope
+    }
+
+    /// Answers the call.
+    ///
+    /// # Errors
+    /// [`AnswerError`] if the call was answered or closed before; the answer is dropped.
+    pub fn answer(&self, answer: Answer) -> Result<(), AnswerError> {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Answered(_) => Err(AnswerError::AlreadyAnswered),
+            State::Closed => Err(AnswerError::Closed),
+            State::Open(sink) => match sink.take() {
+                None => {
+                    *state = State::Answered(Some(answer));
+                    Ok(())
+                }
+                Some(sink) => {
+                    *state = State::Answered(None);
+                    drop(state);
+                    sink(answer);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Closes an unanswered call, so that no later answer counts. Returns whether it was open.
+    pub fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        let open = matches!(*state, State::Open(_));
+        if open {
+            *state = State::Closed;
+        }
+        open
+    }
+
+    /// Whether the call was answered.
+    pub fn is_answered(&self) -> bool {
+        matches!(*self.state.lock(), State::Answered(_))
+    }
+
+    /// The answer of a call made without a sink, once.
+    pub fn take_answer(&self) -> Option<Answer> {
+        match &mut *self.state.lock() {
+            State::Answered(answer) => answer.take(),
+            State::Open(_) | State::Closed => None,
+        }
+    }
+
+    /// Milliseconds left until the deadline, at least 0; −1 if there is none.
+    fn deadline_ms(&self) -> i64 {
+        self.envelope.deadline.map_or(-1, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            i64::try_from(left.as_millis()).unwrap_or(i64::MAX)
+        })
+    }
+}
+
+impl Environment for RpcServerCall {
+    fn value(self: Arc<Self>, key: &EnvKey) -> Value {
+        // The positions of `serve_env`.
+        match key.index {
+            Some(0) => Value::Call(self),
+            Some(1) => Value::Str(self.envelope.method.clone()),
+            Some(2) => Value::Bytes(self.envelope.payload.clone()),
+            Some(3) => Value::Metadata(self.envelope.metadata.to_metadata()),
+            Some(4) => Value::Str(self.envelope.peer.clone()),
+            Some(5) => Value::I64(self.deadline_ms()),
+            _ => Value::Null,
+        }
+    }
+
+    fn trace_parent(&self) -> Option<TraceParent> {
+        let text = self.envelope.metadata.first("traceparent")?;
+        std::str::from_utf8(&text).ok()?.parse().ok()
+    }
+
+    fn request_id(&self) -> Option<Arc<str>> {
+        let text = self.envelope.metadata.first("x-request-id")?;
+        std::str::from_utf8(&text).ok().map(Arc::from)
+    }
+}
+
+impl fmt::Debug for RpcServerCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcServerCall")
+            .field("method", &self.envelope.method)
+            .field("peer", &self.envelope.peer)
+            .field("payload", &self.envelope.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// A successful answer.
+    pub fn ok(payload: Bytes) -> Self {
+        Self { code: Code::Ok, message: String::new(), payload, details: None, headers: None, trailers: None }
+    }
+
+    /// A failed answer.
+    pub fn failed(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), ..Self::ok(Bytes::new()) }
+    }
+}
+
+impl From<&Fault> for Answer {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            details: fault.details().cloned(),
+            trailers: fault.metadata().cloned(),
+            ..Self::failed(fault.code(), fault.message())
+        }
+    }
+}
+
+// === impl MetadataSource ===
+
+impl MetadataSource for Metadata {
+    fn first(&self, name: &str) -> Option<Bytes> {
+        Metadata::first(self, name).cloned()
+    }
+
+    fn to_metadata(&self) -> Arc<Metadata> {
+        Arc::new(self.clone())
+    }
+}
+
+impl fmt::Debug for RequestEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestEnvelope")
+            .field("method", &self.method)
+            .field("peer", &self.peer)
+            .field("payload", &self.payload.len())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn envelope() -> RequestEnvelope {
+        RequestEnvelope {
+            method: "/echo.Echo/Say".into(),
+            payload: Bytes::from_static(b"hi"),
+            metadata: Arc::new(Metadata::new()),
+            peer: "127.0.0.1:9".into(),
+            deadline: None,
+        }
+    }
+
+    #[test]
+    fn a_call_is_answered_once() {
+        let call = RpcServerCall::new(envelope());
+        assert_eq!(call.answer(Answer::ok(Bytes::from_static(b"1"))), Ok(()));
+        assert_eq!(call.answer(Answer::ok(Bytes::from_static(b"2"))), Err(AnswerError::AlreadyAnswered));
+        assert!(!call.close());
+        assert_eq!(call.take_answer().unwrap().payload, "1");
+        assert!(call.take_answer().is_none());
+    }
+
+    #[test]
+    fn a_closed_call_takes_no_answer() {
+        let call = RpcServerCall::new(envelope());
+        assert!(call.close());
+        assert_eq!(call.answer(Answer::ok(Bytes::new())), Err(AnswerError::Closed));
+    }
+
+    #[test]
+    fn a_sink_gets_the_answer_at_once() {
+        let (sender, receiver) = mpsc::channel();
+        let call = RpcServerCall::with_sink(envelope(), move |answer| sender.send(answer).unwrap());
+        call.answer(Answer::ok(Bytes::from_static(b"1"))).unwrap();
+        assert_eq!(receiver.recv().unwrap().payload, "1");
+        assert!(call.is_answered());
+    }
+
+    #[test]
+    fn every_key_of_the_environment_has_its_declared_type() {
+        let schema = serve_env();
+        let call = Arc::new(RpcServerCall::new(envelope()));
+        for name in schema.names() {
+            let (index, kind) = schema.get(name).unwrap();
+            let key = EnvKey { name: name.into(), index: Some(index) };
+            assert_eq!(call.clone().value(&key).kind(), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_deadline_is_minus_one_if_unset() {
+        assert_eq!(RpcServerCall::new(envelope()).deadline_ms(), -1);
+    }
+}
