@@ -13,6 +13,7 @@
 //! This crate knows no RPC, no HTTP and no WebAssembly: kernels bring those.
 
 mod context;
+mod executor;
 mod fault;
 mod identity;
 mod kernel;
@@ -24,6 +25,7 @@ mod value;
 mod wire;
 
 pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, RequestContext};
+pub use crate::executor::{Executor, Job, NoOffload, Offload, RunError, RunOutputs};
 pub use crate::fault::{Code, Fault, UnknownCode};
 pub use crate::identity::{ContentHash, GraphName, InvalidGraphName, InvalidHash, InvalidVersion, Version};
 pub use crate::kernel::{

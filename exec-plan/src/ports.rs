@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
+use crate::kernel::Kernel;
 use crate::metadata::Metadata;
 use crate::value::{Handle, Type, Value};
 
@@ -145,8 +147,11 @@ impl Ports<'_> {
         self.sources.is_empty()
     }
 
-    pub(crate) fn collect(&mut self) -> Inputs {
-        Inputs { values: (0..self.sources.len()).map(|input| self.take(input)).collect() }
+    /// Takes back an output, so that it counts as not fired.
+    pub(crate) fn unset(&mut self, output: usize) {
+        if let Some(Target(Some(slot))) = self.targets.get(output) {
+            self.slots[*slot as usize] = None;
+        }
     }
 }
 
@@ -228,6 +233,28 @@ impl Outputs {
     pub fn get(&self, output: usize) -> Option<&Value> {
         self.values.get(output)?.as_ref()
     }
+}
+
+/// Runs a kernel that works in place over inputs that are owned. `targets` says which outputs are
+/// wanted, as in a plan.
+pub(crate) fn run_owned(
+    kernel: &dyn Kernel,
+    inputs: Inputs,
+    targets: &[Target],
+    cx: &RequestContext,
+) -> Result<Outputs, Fault> {
+    let first_output = inputs.values.len();
+    let index = |position: usize| u32::try_from(position).unwrap_or(u32::MAX);
+    let sources: SmallVec<[Source; 8]> = (inputs.values.iter().enumerate())
+        .map(|(input, value)| if value.is_some() { Source::Last(index(input)) } else { Source::Unbound })
+        .collect();
+    let targets: SmallVec<[Target; 8]> = (targets.iter().enumerate())
+        .map(|(output, target)| Target(target.0.map(|_| index(first_output + output))))
+        .collect();
+    let mut slots: SmallVec<[Option<Value>; 8]> = inputs.values.into_iter().collect();
+    slots.resize(first_output + targets.len(), None);
+    kernel.run(&mut Ports { sources: &sources, targets: &targets, slots: &mut slots, constants: &[] }, cx)?;
+    Ok(Outputs { values: slots.drain(first_output..).collect() })
 }
 
 #[cold]

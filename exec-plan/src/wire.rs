@@ -46,7 +46,10 @@ pub(crate) enum Wire {
     Unbound,
     /// An output of an earlier node. The output after the signature's last is the one that fires
     /// when the node fails, see [`Fallback::Fires`].
-    Node { node: usize, output: usize },
+    Node {
+        node: usize,
+        output: usize,
+    },
     /// A position in [`WiredGraph::env`].
     Env(usize),
     Const(Value),

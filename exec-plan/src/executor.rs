@@ -1,0 +1,230 @@
+//! Runs plans.
+//!
+//! [`Executor::run`] walks a plan on the calling thread, in order, over slots it keeps from run to
+//! run: no allocation, values moved to their last reader, payloads never copied. [`Executor::drive`]
+//! runs any plan as a future and overlaps independent nodes that wait or block.
+//!
+//! A run ends exactly once, with its outputs or with one [`RunError`]. A panic in a kernel becomes an
+//! INTERNAL fault of its node. Cancellation is looked at before each node; the deadline before the
+//! first node and around nodes that take time. Answering the call is the kernels' business.
+
+mod attempt;
+mod dataflow;
+mod straight;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::context::RequestContext;
+use crate::fault::{Code, Fault};
+use crate::plan::{ExecPlan, Gate, Mode, Op};
+use crate::ports::{Ports, ReadInputs, Source};
+use crate::trace::TraceEvent;
+use crate::value::Value;
+
+/// Runs plans on the calling thread; keep one per thread.
+#[derive(Debug, Default)]
+pub struct Executor {
+    slots: Vec<Option<Value>>,
+}
+
+/// What a graph's `outputs` gave, in document order. An output whose node was skipped is missing.
+#[derive(Clone, Debug, Default)]
+pub struct RunOutputs {
+    values: Vec<(Arc<str>, Value)>,
+}
+
+/// Why a run failed, and where.
+#[derive(Debug)]
+pub struct RunError {
+    /// The node that failed; `None` if the run ended between nodes.
+    pub node: Option<Arc<str>>,
+    /// The failure.
+    pub fault: Fault,
+}
+
+/// A piece of blocking work that may move to another thread.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Other threads for nodes that block beside something else.
+pub trait Offload: Send + Sync {
+    /// Takes a job, to be run soon on another thread.
+    ///
+    /// # Errors
+    /// Gives the job back if no thread is to be had; it then runs where it is.
+    fn offload(&self, job: Job) -> Result<(), Job>;
+}
+
+/// No other threads: every node runs where its run does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoOffload;
+
+// === impl Executor ===
+
+impl Executor {
+    /// An executor that has run nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs a plan to its end on this thread. `now` is the time at which the run begins.
+    ///
+    /// A plan that must wait is refused: [`drive`](Self::drive) runs those.
+    ///
+    /// # Errors
+    /// The fault that ended the run.
+    pub fn run(
+        &mut self,
+        plan: &ExecPlan,
+        cx: &RequestContext,
+        now: Instant,
+    ) -> Result<RunOutputs, RunError> {
+        if plan.mode() != Mode::Straight {
+            return Err(RunError::between_nodes(Fault::new(
+                Code::Internal,
+                "the plan waits; it cannot run in place",
+            )));
+        }
+        check_deadline(cx, now)?;
+        self.slots.resize_with(plan.slot_count().max(self.slots.len()), || None);
+        straight::run(plan, cx, &mut self.slots)
+    }
+
+    /// Runs any plan as a future. Dropping it abandons nodes that wait; a node that blocks elsewhere
+    /// finishes on its own.
+    ///
+    /// # Errors
+    /// The fault that ended the run.
+    pub async fn drive(
+        plan: &Arc<ExecPlan>,
+        cx: &Arc<RequestContext>,
+        offload: &dyn Offload,
+    ) -> Result<RunOutputs, RunError> {
+        check_deadline(cx, Instant::now())?;
+        match plan.mode() {
+            Mode::Straight => straight::run(plan, cx, &mut vec![None; plan.slot_count()]),
+            Mode::Dataflow => dataflow::run(plan, cx, offload).await,
+        }
+    }
+}
+
+// === impl RunOutputs ===
+
+impl RunOutputs {
+    /// The value under a name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find(|(n, _)| &**n == name).map(|(_, value)| value)
+    }
+
+    /// All values, in document order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(name, value)| (&**name, value))
+    }
+
+    fn collect(plan: &ExecPlan, slots: &mut [Option<Value>]) -> Self {
+        let mut ports = Ports { sources: &[], targets: &[], slots, constants: &plan.constants };
+        let values = plan.outputs.iter().filter_map(|output| {
+            ports.sources = std::slice::from_ref(&output.source);
+            Some((output.name.clone(), ports.take(0)?))
+        });
+        Self { values: values.collect() }
+    }
+}
+
+// === impl RunError ===
+
+impl RunError {
+    fn between_nodes(fault: Fault) -> Self {
+        Self { node: None, fault }
+    }
+
+    fn at(op: &Op, fault: Fault) -> Self {
+        Self { node: Some(op.id.clone()), fault }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.node {
+            Some(node) => write!(f, "node {node}: {}", self.fault),
+            None => self.fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.fault)
+    }
+}
+
+// === impl Offload ===
+
+impl Offload for NoOffload {
+    fn offload(&self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
+}
+
+fn check_deadline(cx: &RequestContext, now: Instant) -> Result<(), RunError> {
+    match cx.deadline() {
+        Some(deadline) if now >= deadline => Err(RunError::between_nodes(deadline_fault())),
+        _ => Ok(()),
+    }
+}
+
+fn deadline_fault() -> Fault {
+    Fault::new(Code::DeadlineExceeded, "the deadline of the call has passed")
+}
+
+fn cancelled_fault() -> Fault {
+    Fault::new(Code::Cancelled, "the call was cancelled")
+}
+
+/// Whether an operation's inputs let it run.
+#[inline]
+fn may_run(op: &Op, sources: &[Source], slots: &[Option<Value>]) -> bool {
+    let fired = |source: &Source| match *source {
+        Source::Unbound => None,
+        Source::Const(_) => Some(true),
+        Source::Last(slot) | Source::Shared(slot) => Some(slots[slot as usize].is_some()),
+    };
+    match op.gate {
+        Gate::Open => true,
+        Gate::All => sources.iter().filter_map(fired).all(|fired| fired),
+        Gate::Any => sources.iter().filter_map(fired).any(|fired| fired),
+    }
+}
+
+/// Checks the inputs whose source may carry a type that the port does not accept.
+fn check_types(op: &Op, inputs: &impl ReadInputs) -> Result<(), Fault> {
+    for (input, accepts) in &op.checks {
+        if let Some(value) = inputs.get(*input)
+            && !accepts.contains(value.kind())
+        {
+            let name = op.ports.inputs.get(*input).map_or("?", |name| name);
+            let message = format!("input {name} expects {accepts}, but got {}", value.kind());
+            return Err(Fault::new(Code::InvalidArgument, message));
+        }
+    }
+    Ok(())
+}
+
+/// The fault of a kernel that panicked. What it said is for the logs, not for the caller.
+#[cold]
+fn panic_fault(payload: &(dyn Any + Send)) -> Fault {
+    let said = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned());
+    Fault::new(Code::Internal, "the kernel panicked").with_source(said)
+}
+
+fn emit(plan: &ExecPlan, cx: &RequestContext, event: TraceEvent<'_>) {
+    if let Some(trace) = cx.trace() {
+        trace.event(plan, event);
+    }
+}
