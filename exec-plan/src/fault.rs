@@ -61,6 +61,7 @@ struct Body {
     details: Option<Bytes>,
     metadata: Option<Arc<Metadata>>,
     source: Option<Box<dyn Error + Send + Sync>>,
+    verbatim: bool,
 }
 
 /// A code's name was not one of the seventeen.
@@ -145,7 +146,14 @@ impl fmt::Display for Code {
 impl Fault {
     /// A fault with this code and public message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self(Box::new(Body { code, message: message.into(), details: None, metadata: None, source: None }))
+        Self(Box::new(Body {
+            code,
+            message: message.into(),
+            details: None,
+            metadata: None,
+            source: None,
+            verbatim: false,
+        }))
     }
 
     /// Adds the serialized `google.rpc.Status` that explains the fault to programs.
@@ -167,6 +175,18 @@ impl Fault {
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// Marks the message as the graph's own words to its caller, to be passed on without any addition.
+    #[must_use]
+    pub fn verbatim(mut self) -> Self {
+        self.0.verbatim = true;
+        self
+    }
+
+    /// Whether the message is the graph's own words to its caller.
+    pub fn is_verbatim(&self) -> bool {
+        self.0.verbatim
     }
 
     /// The canonical code.

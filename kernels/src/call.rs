@@ -64,6 +64,28 @@ pub enum AnswerError {
     Closed,
 }
 
+/// Why the host closed a call before the graph answered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Its time was up.
+    Expired,
+    /// Its client left.
+    Cancelled,
+    /// Its run failed, and the host answered with the failure.
+    Failed(Code),
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Neither answered nor closed.
+    Open,
+    /// The graph answered with this status.
+    Answered(Code),
+    /// The host closed it.
+    Closed(Closed),
+}
+
 /// The call that a graph answers.
 pub struct RpcServerCall {
     envelope: RequestEnvelope,
@@ -72,8 +94,8 @@ pub struct RpcServerCall {
 
 enum State {
     Open(Option<AnswerSink>),
-    Answered(Option<Answer>),
-    Closed,
+    Answered { code: Code, uncollected: Option<Answer> },
+    Closed(Closed),
 }
 
 type AnswerSink = Box<dyn FnOnce(Answer) + Send>;
@@ -115,43 +137,71 @@ impl RpcServerCall {
     pub fn answer(&self, answer: Answer) -> Result<(), AnswerError> {
         let mut state = self.state.lock();
         match &mut *state {
-            State::Answered(_) => Err(AnswerError::AlreadyAnswered),
-            State::Closed => Err(AnswerError::Closed),
-            State::Open(sink) => match sink.take() {
-                None => {
-                    *state = State::Answered(Some(answer));
-                    Ok(())
-                }
-                Some(sink) => {
-                    *state = State::Answered(None);
+            State::Answered { .. } => Err(AnswerError::AlreadyAnswered),
+            State::Closed(_) => Err(AnswerError::Closed),
+            State::Open(sink) => {
+                let (sink, code) = (sink.take(), answer.code);
+                if let Some(sink) = sink {
+                    *state = State::Answered { code, uncollected: None };
                     drop(state);
                     sink(answer);
-                    Ok(())
+                } else {
+                    *state = State::Answered { code, uncollected: Some(answer) };
                 }
-            },
+                Ok(())
+            }
         }
     }
 
     /// Closes an unanswered call, so that no later answer counts. Returns whether it was open.
-    pub fn close(&self) -> bool {
+    pub fn close(&self, why: Closed) -> bool {
         let mut state = self.state.lock();
         let open = matches!(*state, State::Open(_));
         if open {
-            *state = State::Closed;
+            *state = State::Closed(why);
         }
         open
     }
 
-    /// Whether the call was answered.
-    pub fn is_answered(&self) -> bool {
-        matches!(*self.state.lock(), State::Answered(_))
+    /// Closes an unanswered call and sends this answer through its sink all the same: the host's own
+    /// answer, where the graph gave none. Returns the answer if there is no sink to take it.
+    ///
+    /// # Errors
+    /// [`AnswerError`] if the call was answered or closed before; the answer is dropped.
+    pub fn close_with(&self, why: Closed, answer: Answer) -> Result<Option<Answer>, AnswerError> {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Answered { .. } => Err(AnswerError::AlreadyAnswered),
+            State::Closed(_) => Err(AnswerError::Closed),
+            State::Open(sink) => {
+                let sink = sink.take();
+                *state = State::Closed(why);
+                drop(state);
+                match sink {
+                    Some(sink) => {
+                        sink(answer);
+                        Ok(None)
+                    }
+                    None => Ok(Some(answer)),
+                }
+            }
+        }
+    }
+
+    /// How far the call is.
+    pub fn standing(&self) -> Standing {
+        match &*self.state.lock() {
+            State::Open(_) => Standing::Open,
+            State::Answered { code, .. } => Standing::Answered(*code),
+            State::Closed(why) => Standing::Closed(*why),
+        }
     }
 
     /// The answer of a call made without a sink, once.
     pub fn take_answer(&self) -> Option<Answer> {
         match &mut *self.state.lock() {
-            State::Answered(answer) => answer.take(),
-            State::Open(_) | State::Closed => None,
+            State::Answered { uncollected, .. } => uncollected.take(),
+            State::Open(_) | State::Closed(_) => None,
         }
     }
 
@@ -267,7 +317,8 @@ mod tests {
         let call = RpcServerCall::new(envelope());
         assert_eq!(call.answer(Answer::ok(Bytes::from_static(b"1"))), Ok(()));
         assert_eq!(call.answer(Answer::ok(Bytes::from_static(b"2"))), Err(AnswerError::AlreadyAnswered));
-        assert!(!call.close());
+        assert!(!call.close(Closed::Cancelled));
+        assert_eq!(call.standing(), Standing::Answered(Code::Ok));
         assert_eq!(call.take_answer().unwrap().payload, "1");
         assert!(call.take_answer().is_none());
     }
@@ -275,7 +326,8 @@ mod tests {
     #[test]
     fn a_closed_call_takes_no_answer() {
         let call = RpcServerCall::new(envelope());
-        assert!(call.close());
+        assert!(call.close(Closed::Expired));
+        assert_eq!(call.standing(), Standing::Closed(Closed::Expired));
         assert_eq!(call.answer(Answer::ok(Bytes::new())), Err(AnswerError::Closed));
     }
 
@@ -285,7 +337,7 @@ mod tests {
         let call = RpcServerCall::with_sink(envelope(), move |answer| sender.send(answer).unwrap());
         call.answer(Answer::ok(Bytes::from_static(b"1"))).unwrap();
         assert_eq!(receiver.recv().unwrap().payload, "1");
-        assert!(call.is_answered());
+        assert_eq!(call.standing(), Standing::Answered(Code::Ok));
     }
 
     #[test]

@@ -6,4 +6,6 @@
 
 mod call;
 
-pub use crate::call::{Answer, AnswerError, MetadataSource, RequestEnvelope, RpcServerCall, serve_env};
+pub use crate::call::{
+    Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,
+};
