@@ -34,6 +34,11 @@ impl GraphName {
     /// The longest name, in bytes.
     pub const MAX_LEN: usize = 128;
 
+    /// The name, shared.
+    pub fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

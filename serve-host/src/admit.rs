@@ -1,0 +1,289 @@
+//! Admission: one gate, a fixed number of permits, and a bounded line before it.
+//!
+//! A permit travels in what it admits; dropping it opens the gate for the next, on every path: answer,
+//! error, panic, cancellation. The gate knows nothing of calls or clocks; whoever is served from the
+//! line is handed to the `serve` function that opened the gate.
+//!
+//! Invariants: never more than `max_inflight` permits; nobody waits while a permit is free; nobody
+//! overtakes the line. The second holds because both sides write before they look: who joins the line
+//! first makes itself visible, then tries for a permit again; who returns a permit first makes it
+//! free, then looks at the line.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::queue::{Queue, QueueCapacity, Ticket};
+
+/// How many requests may run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxInflight(pub NonZeroUsize);
+
+/// The gate.
+pub struct Gate<T> {
+    free: AtomicUsize,
+    waiting: AtomicUsize,
+    line: Mutex<Queue<T>>,
+    closed: AtomicBool,
+    serve: Serve<T>,
+}
+
+/// Runs whoever is served from the line; gives the permit back if that one needs none.
+type Serve<T> = Box<dyn Fn(Permit<T>, T) -> Option<Permit<T>> + Send + Sync>;
+
+/// The right to run. Dropping it serves the next in line.
+pub struct Permit<T> {
+    gate: Arc<Gate<T>>,
+}
+
+/// Why the gate did not let a request pass.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal<T> {
+    /// The line is full, or there is none.
+    Full(T),
+    /// The gate is closed.
+    Closed(T),
+}
+
+// === impl Gate ===
+
+impl<T> Gate<T> {
+    /// A gate with all its permits free. `serve` runs whoever is served from the line, on the thread
+    /// that returned the permit, or gives the permit back if that one needs none; it must be quick and
+    /// must not panic.
+    pub fn new(
+        max_inflight: MaxInflight,
+        capacity: QueueCapacity,
+        serve: impl Fn(Permit<T>, T) -> Option<Permit<T>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            free: AtomicUsize::new(max_inflight.0.get()),
+            waiting: AtomicUsize::new(0),
+            line: Mutex::new(Queue::new(capacity)),
+            closed: AtomicBool::new(false),
+            serve: Box::new(serve),
+        })
+    }
+
+    /// A permit, if one is free and nobody waits.
+    #[inline]
+    pub fn try_pass(self: &Arc<Self>) -> Option<Permit<T>> {
+        if self.waiting.load(Ordering::SeqCst) > 0 || self.closed.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.take_permit()
+    }
+
+    /// Waits in line with this entry. It may be served before this returns, but not before `joined`
+    /// has run, which it does if and only if the entry joins; it must be quick.
+    ///
+    /// # Errors
+    /// Gives the entry back if the line is full or the gate closed.
+    pub fn wait(self: &Arc<Self>, entry: T, joined: impl FnOnce()) -> Result<Ticket, Refusal<T>> {
+        let ticket = {
+            let mut line = self.line.lock();
+            if self.closed.load(Ordering::SeqCst) {
+                return Err(Refusal::Closed(entry));
+            }
+            let ticket = line.join(entry).map_err(Refusal::Full)?;
+            joined();
+            self.waiting.store(line.len(), Ordering::SeqCst);
+            ticket
+        };
+        self.serve_line();
+        Ok(ticket)
+    }
+
+    /// Leaves the line; `None` if the entry was served or taken out before.
+    pub fn leave(&self, ticket: Ticket) -> Option<T> {
+        let mut line = self.line.lock();
+        let entry = line.leave(ticket);
+        self.waiting.store(line.len(), Ordering::SeqCst);
+        entry
+    }
+
+    /// Closes the gate and empties the line; whoever waited is given to the caller, who answers each.
+    pub fn close(&self) -> Vec<T> {
+        let mut line = self.line.lock();
+        self.closed.store(true, Ordering::SeqCst);
+        let waited = std::iter::from_fn(|| line.serve()).collect();
+        self.waiting.store(0, Ordering::SeqCst);
+        waited
+    }
+
+    /// Whether the gate is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn take_permit(self: &Arc<Self>) -> Option<Permit<T>> {
+        self.free
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1))
+            .ok()
+            .map(|_| Permit { gate: self.clone() })
+    }
+
+    /// Serves the line while both a permit and somebody in line are to be had. A loop, not a chain of
+    /// drops: a long line of entries that need no permit must not grow the stack.
+    fn serve_line(self: &Arc<Self>) {
+        let mut spare = None;
+        while self.waiting.load(Ordering::SeqCst) > 0 {
+            let Some(permit) = spare.take().or_else(|| self.take_permit()) else { return };
+            let entry = {
+                let mut line = self.line.lock();
+                let entry = line.serve();
+                self.waiting.store(line.len(), Ordering::SeqCst);
+                entry
+            };
+            spare = match entry {
+                Some(entry) => (self.serve)(permit, entry),
+                None => Some(permit),
+            };
+        }
+    }
+}
+
+impl<T> Drop for Permit<T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.gate.free.fetch_add(1, Ordering::SeqCst);
+        if self.gate.waiting.load(Ordering::SeqCst) > 0 {
+            self.gate.serve_line();
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Gate<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("free", &self.free)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> std::fmt::Debug for Permit<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    fn gate(max_inflight: usize, capacity: usize) -> (Arc<Gate<u32>>, mpsc::Receiver<(Permit<u32>, u32)>) {
+        let (sender, receiver) = mpsc::channel();
+        let max_inflight = MaxInflight(NonZeroUsize::new(max_inflight).unwrap());
+        let gate = Gate::new(max_inflight, QueueCapacity(capacity), move |permit, entry| {
+            drop(sender.send((permit, entry)));
+            None
+        });
+        (gate, receiver)
+    }
+
+    #[test]
+    fn permits_are_limited_and_come_back() {
+        let (gate, _served) = gate(2, 0);
+        let first = gate.try_pass().unwrap();
+        let _second = gate.try_pass().unwrap();
+        assert!(gate.try_pass().is_none());
+        drop(first);
+        assert!(gate.try_pass().is_some());
+    }
+
+    #[test]
+    fn a_full_line_refuses() {
+        let (gate, _served) = gate(1, 1);
+        let _held = gate.try_pass().unwrap();
+        gate.wait(1, || {}).unwrap();
+        assert_eq!(gate.wait(2, || {}), Err(Refusal::Full(2)));
+    }
+
+    #[test]
+    fn the_line_is_served_in_order_and_nobody_overtakes() {
+        let (gate, served) = gate(1, 8);
+        let held = gate.try_pass().unwrap();
+        for entry in 1..=3 {
+            gate.wait(entry, || {}).unwrap();
+        }
+        drop(held);
+        for expected in 1..=3 {
+            assert!(gate.try_pass().is_none(), "somebody waits");
+            let (permit, entry) = served.recv().unwrap();
+            assert_eq!(entry, expected);
+            drop(permit);
+        }
+        assert!(gate.try_pass().is_some());
+    }
+
+    #[test]
+    fn who_leaves_is_not_served() {
+        let (gate, served) = gate(1, 8);
+        let held = gate.try_pass().unwrap();
+        let ticket = gate.wait(1, || {}).unwrap();
+        gate.wait(2, || {}).unwrap();
+        assert_eq!(gate.leave(ticket), Some(1));
+        drop(held);
+        assert_eq!(served.recv().unwrap().1, 2);
+        assert_eq!(gate.leave(ticket), None);
+    }
+
+    #[test]
+    fn a_closing_gate_gives_back_everyone_who_waits() {
+        let (gate, _served) = gate(1, 8);
+        let _held = gate.try_pass().unwrap();
+        gate.wait(1, || {}).unwrap();
+        gate.wait(2, || {}).unwrap();
+        assert_eq!(gate.close(), [1, 2]);
+        assert_eq!(gate.wait(3, || {}), Err(Refusal::Closed(3)));
+        assert!(gate.try_pass().is_none());
+    }
+
+    #[test]
+    fn a_long_line_of_entries_that_need_no_permit_is_served_in_one_go() {
+        let gate =
+            Gate::new(MaxInflight(NonZeroUsize::MIN), QueueCapacity(100_000), |permit, _: u32| Some(permit));
+        let held = gate.try_pass().unwrap();
+        for entry in 0..100_000 {
+            gate.wait(entry, || {}).unwrap();
+        }
+        drop(held);
+        assert!(gate.line.lock().is_empty());
+        assert!(gate.try_pass().is_some());
+    }
+
+    #[test]
+    fn nobody_is_forgotten_under_contention() {
+        let (gate, served) = gate(3, 10_000);
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let gate = gate.clone();
+                thread::spawn(move || {
+                    for entry in 0..2_000 {
+                        match gate.try_pass() {
+                            Some(permit) => drop(permit),
+                            None => drop(gate.wait(entry, || {}).unwrap()),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let drain = thread::spawn(move || served.into_iter().map(|(permit, _)| drop(permit)).count());
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        // Nobody waits while a permit is free: with all permits back, the line is empty.
+        while gate.free.load(Ordering::SeqCst) < 3 {
+            thread::yield_now();
+        }
+        assert!(gate.line.lock().is_empty());
+        drop(gate);
+        drop(drain);
+    }
+}
