@@ -14,6 +14,7 @@
 
 mod context;
 mod executor;
+mod explain;
 mod fault;
 mod identity;
 mod kernel;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, RequestContext};
 pub use crate::executor::{Executor, Job, NoOffload, Offload, RunError, RunOutputs};
+pub use crate::explain::{Explain, ExplainFeed, ExplainNode};
 pub use crate::fault::{Code, Fault, UnknownCode};
 pub use crate::identity::{ContentHash, GraphName, InvalidGraphName, InvalidHash, InvalidVersion, Version};
 pub use crate::kernel::{

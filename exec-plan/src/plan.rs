@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::context::EnvKey;
 use crate::identity::{ContentHash, GraphName, Version};
-use crate::kernel::Body;
+use crate::kernel::{Body, Emits};
 use crate::ports::{Source, Target};
 use crate::value::{TypeSet, Value};
 use crate::wire::Policy;
@@ -84,6 +84,8 @@ pub(crate) struct Op {
     pub(crate) checks: Box<[(usize, TypeSet)]>,
     pub(crate) policy: Policy,
     pub(crate) cost: Duration,
+    pub(crate) answers: bool,
+    pub(crate) emits: Emits,
     /// The operations that read this one's outputs, each once, and how many feed this one.
     pub(crate) successors: Box<[u32]>,
     pub(crate) predecessors: u32,

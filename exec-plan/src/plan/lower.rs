@@ -84,6 +84,8 @@ impl ExecPlan {
                 checks: node.checks.into(),
                 policy: node.policy,
                 cost: signature.cost,
+                answers: signature.answers,
+                emits: signature.emits,
                 successors: successors.into(),
                 predecessors,
                 ports: names,
