@@ -10,7 +10,9 @@ pub struct GraphName(Arc<str>);
 
 /// The text is not a graph name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a graph name: a letter or '_', then letters, digits, '_', '-' or '.', 128 bytes at most")]
+#[error(
+    "{0:?} is not a graph name: a letter or '_', then letters, digits, '_', '-' or '.', 128 bytes at most"
+)]
 pub struct InvalidGraphName(pub String);
 
 /// The version of a graph, ordered by SemVer precedence. An integer `n` in a document is `n.0.0`.

@@ -12,18 +12,24 @@
 //!
 //! This crate knows no RPC, no HTTP and no WebAssembly: kernels bring those.
 
+mod analyse;
 mod context;
+mod diagnostic;
+mod document;
 mod fault;
 mod identity;
 mod kernel;
 mod metadata;
 mod plan;
 mod ports;
+mod proof;
 mod trace;
 mod value;
 mod wire;
 
 pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, RequestContext};
+pub use crate::diagnostic::{GraphError, GraphErrorCode, GraphErrors, RelatedPlace};
+pub use crate::document::GRAPH_SCHEMA;
 pub use crate::fault::{Code, Fault, UnknownCode};
 pub use crate::identity::{ContentHash, GraphName, InvalidGraphName, InvalidHash, InvalidVersion, Version};
 pub use crate::kernel::{

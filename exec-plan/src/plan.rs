@@ -26,5 +26,4 @@ pub enum Class {
 
 /// A compiled graph. Immutable; possessing one proves that it is acyclic, typed and answers once.
 #[derive(Debug)]
-pub struct ExecPlan {
-}
+pub struct ExecPlan {}
