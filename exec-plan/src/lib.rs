@@ -12,7 +12,10 @@
 //!
 //! This crate knows no RPC, no HTTP and no WebAssembly: kernels bring those.
 
+mod analyse;
 mod context;
+mod diagnostic;
+mod document;
 mod executor;
 mod explain;
 mod fault;
@@ -21,11 +24,14 @@ mod kernel;
 mod metadata;
 mod plan;
 mod ports;
+mod proof;
 mod trace;
 mod value;
 mod wire;
 
 pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, RequestContext};
+pub use crate::diagnostic::{GraphError, GraphErrorCode, GraphErrors, RelatedPlace};
+pub use crate::document::GRAPH_SCHEMA;
 pub use crate::executor::{Executor, Job, NoOffload, Offload, RunError, RunOutputs};
 pub use crate::explain::{Explain, ExplainFeed, ExplainNode};
 pub use crate::fault::{Code, Fault, UnknownCode};

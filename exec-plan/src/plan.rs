@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::context::EnvKey;
+use crate::analyse::analyse;
+use crate::context::{EnvKey, EnvSchema};
+use crate::diagnostic::GraphErrors;
 use crate::identity::{ContentHash, GraphName, Version};
-use crate::kernel::{Body, Emits};
+use crate::kernel::{Body, Emits, KernelRegistry};
 use crate::ports::{Source, Target};
 use crate::value::{TypeSet, Value};
 use crate::wire::Policy;
@@ -122,6 +124,18 @@ pub(crate) struct PlanOutput {
 impl ExecPlan {
     /// The largest summed cost at which a plan still runs inline.
     pub const INLINE_BUDGET: Duration = Duration::from_micros(20);
+
+    /// Compiles a document: reads it, resolves and checks every reference, proves the answer, lowers.
+    ///
+    /// # Errors
+    /// Every problem of the document, each at its place.
+    pub fn compile(
+        source: &GraphSource,
+        kernels: &KernelRegistry,
+        env: &EnvSchema,
+    ) -> Result<Self, GraphErrors> {
+        Ok(Self::lower(analyse(source, kernels, env)?, source.text.clone()))
+    }
 
     /// The graph's name.
     pub fn name(&self) -> &GraphName {

@@ -1,0 +1,60 @@
+//! The report for people: each problem under a heading, with the lines that show it.
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Padding, Renderer, Snippet};
+
+use super::excerpt::Excerpt;
+use super::{GraphError, GraphErrors};
+
+/// A line of the report and what is marked on it.
+struct Shown<'e> {
+    excerpt: &'e Excerpt,
+    marks: Vec<Annotation<'e>>,
+}
+
+pub(super) fn report(errors: &GraphErrors, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut report = String::new();
+    for error in &errors.errors {
+        report.push_str(&renderer.render(&[group(&errors.origin, error)]));
+        report.push_str("\n\n");
+    }
+    let shown = errors.errors.len();
+    let (total, omitted) = (shown + errors.omitted, errors.omitted);
+    let problems = if total == 1 { "problem" } else { "problems" };
+    report.push_str(&format!("{}: {total} {problems}", errors.origin));
+    if omitted > 0 {
+        report.push_str(&format!(", {omitted} of them not shown"));
+    }
+    report.push('\n');
+    report
+}
+
+fn group<'e>(origin: &'e str, error: &'e GraphError) -> Group<'e> {
+    let title = Level::ERROR.primary_title(&error.message).id(error.code.name());
+    let primary = AnnotationKind::Primary.span(error.excerpt.mark.clone());
+    let mut lines = vec![Shown { excerpt: &error.excerpt, marks: vec![primary] }];
+    for place in &error.related {
+        let mark = AnnotationKind::Context.span(place.excerpt.mark.clone()).label(&place.message);
+        match lines.iter_mut().find(|shown| shown.shows(&place.excerpt)) {
+            Some(shown) => shown.marks.push(mark),
+            None => lines.push(Shown { excerpt: &place.excerpt, marks: vec![mark] }),
+        }
+    }
+    let mut group = Group::with_title(title);
+    for Shown { excerpt, marks } in lines {
+        let snippet = Snippet::source(&excerpt.text).line_start(excerpt.line).annotations(marks);
+        group = group
+            .element(Origin::path(origin).line(excerpt.line).char_column(excerpt.column))
+            .element(snippet);
+    }
+    match &error.help {
+        Some(help) => group.element(Level::HELP.message(help)),
+        None => group.element(Padding),
+    }
+}
+
+impl Shown<'_> {
+    fn shows(&self, place: &Excerpt) -> bool {
+        self.excerpt.line == place.line && !self.excerpt.clipped
+    }
+}
