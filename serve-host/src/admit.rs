@@ -5,17 +5,15 @@
 //! line is handed to the `serve` function that opened the gate.
 //!
 //! Invariants: never more than `max_inflight` permits; nobody waits while a permit is free; nobody
-//! overtakes the line. The second holds because both sides write before they look: who joins the line
-//! first makes itself visible, then tries for a permit again; who returns a permit first makes it
-//! free, then looks at the line.
+//! overtakes the line. Free permits and waiting entries are counted in one word, so that whoever returns
+//! a permit sees everyone who has joined the line before, and whoever joins sees every permit that was
+//! returned before; `tests/models` runs every interleaving.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::queue::{Queue, QueueCapacity, Ticket};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 
 /// How many requests may run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +21,24 @@ pub struct MaxInflight(pub NonZeroUsize);
 
 /// The gate.
 pub struct Gate<T> {
-    free: AtomicUsize,
-    waiting: AtomicUsize,
+    /// Free permits below, waiting entries above [`WAITER`]: as many as the line has, except while its
+    /// lock is held.
+    state: AtomicUsize,
     line: Mutex<Queue<T>>,
     closed: AtomicBool,
     serve: Serve<T>,
 }
+
+/// One waiting entry in the gate's word.
+const WAITER: usize = 1 << (usize::BITS / 2);
 
 /// Runs whoever is served from the line; gives the permit back if that one needs none.
 type Serve<T> = Box<dyn Fn(Permit<T>, T) -> Option<Permit<T>> + Send + Sync>;
 
 /// The right to run. Dropping it serves the next in line.
 pub struct Permit<T> {
-    gate: Arc<Gate<T>>,
+    /// Gone once the permit was returned.
+    gate: Option<Arc<Gate<T>>>,
 }
 
 /// Why the gate did not let a request pass.
@@ -59,8 +62,7 @@ impl<T> Gate<T> {
         serve: impl Fn(Permit<T>, T) -> Option<Permit<T>> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
-            free: AtomicUsize::new(max_inflight.0.get()),
-            waiting: AtomicUsize::new(0),
+            state: AtomicUsize::new(max_inflight.0.get().min(WAITER - 1)),
             line: Mutex::new(Queue::new(capacity)),
             closed: AtomicBool::new(false),
             serve: Box::new(serve),
@@ -70,10 +72,10 @@ impl<T> Gate<T> {
     /// A permit, if one is free and nobody waits.
     #[inline]
     pub fn try_pass(self: &Arc<Self>) -> Option<Permit<T>> {
-        if self.waiting.load(Ordering::SeqCst) > 0 || self.closed.load(Ordering::Relaxed) {
+        if self.closed.load(Ordering::Relaxed) {
             return None;
         }
-        self.take_permit()
+        self.take_permit(|waiting| waiting == 0)
     }
 
     /// Waits in line with this entry. It may be served before this returns, but not before `joined`
@@ -84,12 +86,12 @@ impl<T> Gate<T> {
     pub fn wait(self: &Arc<Self>, entry: T, joined: impl FnOnce()) -> Result<Ticket, Refusal<T>> {
         let ticket = {
             let mut line = self.line.lock();
-            if self.closed.load(Ordering::SeqCst) {
+            if self.closed.load(Ordering::Relaxed) {
                 return Err(Refusal::Closed(entry));
             }
             let ticket = line.join(entry).map_err(Refusal::Full)?;
             joined();
-            self.waiting.store(line.len(), Ordering::SeqCst);
+            self.state.fetch_add(WAITER, Ordering::AcqRel);
             ticket
         };
         self.serve_line();
@@ -99,17 +101,17 @@ impl<T> Gate<T> {
     /// Leaves the line; `None` if the entry was served or taken out before.
     pub fn leave(&self, ticket: Ticket) -> Option<T> {
         let mut line = self.line.lock();
-        let entry = line.leave(ticket);
-        self.waiting.store(line.len(), Ordering::SeqCst);
-        entry
+        let entry = line.leave(ticket)?;
+        self.state.fetch_sub(WAITER, Ordering::AcqRel);
+        Some(entry)
     }
 
     /// Closes the gate and empties the line; whoever waited is given to the caller, who answers each.
     pub fn close(&self) -> Vec<T> {
         let mut line = self.line.lock();
-        self.closed.store(true, Ordering::SeqCst);
-        let waited = std::iter::from_fn(|| line.serve()).collect();
-        self.waiting.store(0, Ordering::SeqCst);
+        self.closed.store(true, Ordering::Relaxed);
+        let waited: Vec<T> = std::iter::from_fn(|| line.serve()).collect();
+        self.state.fetch_sub(WAITER * waited.len(), Ordering::AcqRel);
         waited
     }
 
@@ -118,48 +120,70 @@ impl<T> Gate<T> {
         self.closed.load(Ordering::Relaxed)
     }
 
-    fn take_permit(self: &Arc<Self>) -> Option<Permit<T>> {
-        self.free
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(1))
+    /// Takes a permit if one is free and the number of those who wait is to the taker's liking.
+    #[inline]
+    fn take_permit(self: &Arc<Self>, likes: impl Fn(usize) -> bool) -> Option<Permit<T>> {
+        self.state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+                (state % WAITER > 0 && likes(state / WAITER)).then(|| state - 1)
+            })
             .ok()
-            .map(|_| Permit { gate: self.clone() })
+            .map(|_| Permit { gate: Some(self.clone()) })
     }
 
     /// Serves the line while both a permit and somebody in line are to be had. A loop, not a chain of
     /// drops: a long line of entries that need no permit must not grow the stack.
     fn serve_line(self: &Arc<Self>) {
         let mut spare = None;
-        while self.waiting.load(Ordering::SeqCst) > 0 {
-            let Some(permit) = spare.take().or_else(|| self.take_permit()) else { return };
+        while let Some(permit) = spare.take().or_else(|| self.take_permit(|waiting| waiting > 0)) {
             let entry = {
                 let mut line = self.line.lock();
                 let entry = line.serve();
-                self.waiting.store(line.len(), Ordering::SeqCst);
+                self.state.fetch_sub(WAITER * usize::from(entry.is_some()), Ordering::AcqRel);
                 entry
             };
-            spare = match entry {
-                Some(entry) => (self.serve)(permit, entry),
-                None => Some(permit),
-            };
+            match entry {
+                Some(entry) => spare = (self.serve)(permit, entry),
+                // Somebody else was quicker, or the line is at its end. Whoever joined meanwhile is
+                // looked for once more.
+                None => drop(permit.put_back()),
+            }
         }
+    }
+}
+
+// === impl Permit ===
+
+impl<T> Permit<T> {
+    /// Returns the permit. Gives the gate if somebody waits there.
+    #[inline]
+    fn put_back(mut self) -> Option<Arc<Gate<T>>> {
+        self.release()
+    }
+
+    #[inline]
+    fn release(&mut self) -> Option<Arc<Gate<T>>> {
+        let gate = self.gate.take()?;
+        let before = gate.state.fetch_add(1, Ordering::AcqRel);
+        (before / WAITER > 0).then_some(gate)
     }
 }
 
 impl<T> Drop for Permit<T> {
     #[inline]
     fn drop(&mut self) {
-        self.gate.free.fetch_add(1, Ordering::SeqCst);
-        if self.gate.waiting.load(Ordering::SeqCst) > 0 {
-            self.gate.serve_line();
+        if let Some(gate) = self.release() {
+            gate.serve_line();
         }
     }
 }
 
 impl<T> std::fmt::Debug for Gate<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.load(Ordering::Relaxed);
         f.debug_struct("Gate")
-            .field("free", &self.free)
-            .field("waiting", &self.waiting)
+            .field("free", &(state % WAITER))
+            .field("waiting", &(state / WAITER))
             .finish_non_exhaustive()
     }
 }
@@ -279,7 +303,7 @@ mod tests {
             thread.join().unwrap();
         }
         // Nobody waits while a permit is free: with all permits back, the line is empty.
-        while gate.free.load(Ordering::SeqCst) < 3 {
+        while gate.state.load(Ordering::Acquire) % WAITER < 3 {
             thread::yield_now();
         }
         assert!(gate.line.lock().is_empty());

@@ -14,3 +14,4 @@ pub mod admit;
 pub mod pool;
 pub mod queue;
 pub mod stats;
+mod sync;

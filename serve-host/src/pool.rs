@@ -150,7 +150,9 @@ impl Shared {
             if let Some(JobSlot(job)) = self.jobs.pop() {
                 self.guard(job);
             } else if let Some(runnable) = self.tasks.pop() {
-                self.guard(|| drop(runnable.run()));
+                self.guard(|| {
+                    runnable.run();
+                });
             } else if self.stopping.load(Ordering::SeqCst) {
                 return;
             } else {
