@@ -41,6 +41,3 @@ pub(crate) fn analyse(
         _ => Err(GraphErrors::new(origin, &text, Some(&tree), problems)),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -125,13 +125,18 @@ impl Problem {
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
         self.count += 1;
-        if self.kept.len() < MAX_KEPT {
+        if self.have_room() {
             self.kept.push(problem);
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Whether another problem would be kept. If not, explaining it is wasted work.
+    pub(crate) fn have_room(&self) -> bool {
+        self.kept.len() < MAX_KEPT
     }
 
     /// How many problems there are, kept or not.
@@ -146,7 +151,7 @@ impl Problems {
         candidates: impl IntoIterator<Item = &'c str>,
     ) -> Option<&'c str> {
         // Nobody reads a suggestion for a problem that is not kept.
-        (self.kept.len() < MAX_KEPT).then(|| self.suggester.closest(word, candidates))?
+        self.have_room().then(|| self.suggester.closest(word, candidates))?
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct GraphDoc<'t> {
     pub(crate) nodes: Vec<NodeDoc<'t>>,
     pub(crate) bindings: Vec<BindingDoc<'t>>,
     pub(crate) outputs: Vec<OutputDoc<'t>>,
+    /// Whether the ids of all nodes are known.
+    pub(crate) nodes_are_whole: bool,
     /// Whether every binding could be read: nothing is missing that the author wrote.
     pub(crate) bindings_are_whole: bool,
     /// The whole document, for problems that have no better place.

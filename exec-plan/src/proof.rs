@@ -1,7 +1,129 @@
-//! Proves that a graph answers exactly once.
+//! Proves that a graph answers exactly once, whatever its branches choose.
+//!
+//! A routing node makes a choice: one of its outputs fires. So does a node whose fallback is an output:
+//! it succeeds or fails. Whether a node runs is a function of the choices made before it, and so is the
+//! number of nodes that answer. [`Diagrams`] keeps these functions in a canonical form, in which the
+//! number of answers is one whatever happens if and only if the function *is* the constant one. If it is
+//! not, a shortest way to another number is the counter-example that the report tells.
+//!
+//! A node that fails without such a fallback ends the run, and whoever runs the graph answers with the
+//! error; that is no way through the graph and needs no proof.
 
-use crate::diagnostic::Problems;
+mod counterexample;
+mod diagram;
+
+use self::counterexample::Counterexample;
+use self::diagram::{Count, Diagrams, Op, TooLarge};
+use crate::diagnostic::{GraphErrorCode as Code, Problem, Problems};
 use crate::document::GraphDoc;
-use crate::wire::WiredGraph;
+use crate::kernel::{Emits, Fires};
+use crate::wire::{Fallback, Wire, WiredGraph, WiredNode};
 
-pub(crate) fn prove(_doc: &GraphDoc<'_>, _graph: &WiredGraph, _problems: &mut Problems) {}
+/// How much work the proof of one graph may take, in steps of its diagrams.
+const MAX_STEPS: usize = 1_000_000;
+
+/// Reports the ways through a graph that answers calls on which it answers never or twice.
+pub(crate) fn prove(doc: &GraphDoc<'_>, graph: &WiredGraph, problems: &mut Problems) {
+    let nodes = graph.nodes.as_slice();
+    if !nodes.iter().any(|node| node.bound.signature.answers) {
+        return;
+    }
+    let mut diagrams = Diagrams::new(MAX_STEPS);
+    match answers(nodes, &mut diagrams) {
+        Ok(answers) => {
+            for wrong in [Diagrams::NONE, Diagrams::MANY] {
+                if let Some(choices) = diagrams.shortest_way(answers, wrong) {
+                    problems.push(Counterexample::new(doc, nodes, &choices).problem());
+                }
+            }
+        }
+        Err(TooLarge) => {
+            let message = "the branches of this graph are too entangled to prove that it answers once";
+            let problem = Problem::new(Code::ProofTooLarge, doc.span, message)
+                .help("join branches before branching again, or move a part into a graph of its own");
+            problems.push(problem);
+        }
+    }
+}
+
+/// The number of nodes that answer, as a function of the choices.
+fn answers(nodes: &[WiredNode], diagrams: &mut Diagrams) -> Result<Count, TooLarge> {
+    let mut runs: Vec<Count> = Vec::with_capacity(nodes.len());
+    let mut answers = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let mut fired = Vec::new();
+        for wire in &node.inputs {
+            match wire {
+                Wire::Unbound => {}
+                Wire::Env(_) | Wire::Const(_) => fired.push(Diagrams::ONE),
+                Wire::Node { node, output } => {
+                    fired.push(fires(&nodes[*node], *node, *output, runs[*node], diagrams)?);
+                }
+            }
+        }
+        fired.sort_unstable();
+        fired.dedup();
+        let run = match node.bound.signature.fires {
+            _ if fired.is_empty() => Diagrams::ONE,
+            Fires::All => diagrams.combine(Op::And, fired)?,
+            Fires::Any => diagrams.combine(Op::Or, fired)?,
+        };
+        runs.push(run);
+        if node.bound.signature.answers {
+            // A failed answer is none, and its fallback leads on.
+            answers.push(match node.failure() {
+                Some(failure) => diagrams.unless(index, failure, run)?,
+                None => run,
+            });
+        }
+    }
+    diagrams.combine(Op::Add, answers)
+}
+
+/// When an output fires, given when its node runs.
+fn fires(
+    node: &WiredNode,
+    index: usize,
+    output: usize,
+    runs: Count,
+    diagrams: &mut Diagrams,
+) -> Result<Count, TooLarge> {
+    match (node.choice_of(output), node.choices()) {
+        (Some(choice), choices) if choices > 1 => diagrams.when(index, choice, choices, runs),
+        _ => Ok(runs),
+    }
+}
+
+// === impl WiredNode ===
+
+impl WiredNode {
+    /// Between how many outcomes a run of this node chooses.
+    fn choices(&self) -> usize {
+        self.successes() + usize::from(self.failure().is_some())
+    }
+
+    /// The outcome in which an output fires; `None` if it fires in every one.
+    fn choice_of(&self, output: usize) -> Option<usize> {
+        let outputs = self.bound.signature.outputs.len();
+        match self.bound.signature.emits {
+            _ if output >= outputs => self.failure(),
+            Emits::One => Some(output),
+            Emits::All => self.failure().map(|_| 0),
+        }
+    }
+
+    /// The outcome that is a failure, if the graph goes on from there.
+    fn failure(&self) -> Option<usize> {
+        matches!(self.policy.fallback, Fallback::Fires).then(|| self.successes())
+    }
+
+    fn successes(&self) -> usize {
+        match self.bound.signature.emits {
+            Emits::One => self.bound.signature.outputs.len().max(1),
+            Emits::All => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

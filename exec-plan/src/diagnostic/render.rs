@@ -1,6 +1,6 @@
 //! The report for people: each problem under a heading, with the lines that show it.
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Padding, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::excerpt::Excerpt;
 use super::{GraphError, GraphErrors};
@@ -43,13 +43,17 @@ fn group<'e>(origin: &'e str, error: &'e GraphError) -> Group<'e> {
     let mut group = Group::with_title(title);
     for Shown { excerpt, marks } in lines {
         let snippet = Snippet::source(&excerpt.text).line_start(excerpt.line).annotations(marks);
-        group = group
-            .element(Origin::path(origin).line(excerpt.line).char_column(excerpt.column))
-            .element(snippet);
+        group = if excerpt.clipped {
+            // The column within the clipped text is not the one within the line.
+            let place = Origin::path(origin).line(excerpt.line).char_column(excerpt.column);
+            group.element(place).element(snippet)
+        } else {
+            group.element(snippet.path(origin))
+        };
     }
     match &error.help {
         Some(help) => group.element(Level::HELP.message(help)),
-        None => group.element(Padding),
+        None => group,
     }
 }
 

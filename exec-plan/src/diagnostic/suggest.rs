@@ -38,7 +38,9 @@ impl Suggester {
                 continue;
             }
             let edits = edits(word.as_bytes(), candidate.as_bytes());
-            if edits < limit || (edits == limit && best.is_none()) {
+            // A word of which nothing is left is another word.
+            let resembles = edits < word.len().max(candidate.len());
+            if resembles && (edits < limit || (edits == limit && best.is_none())) {
                 limit = edits;
                 best = Some(candidate);
             }
@@ -88,6 +90,7 @@ mod tests {
     fn nothing_close_is_no_suggestion() {
         assert_eq!(closest("kernel", &["params", "id"]), None);
         assert_eq!(closest("", &["a"]), None);
+        assert_eq!(closest("b", &["a"]), None);
         assert_eq!(closest(&"x".repeat(65), &["x"]), None);
     }
 

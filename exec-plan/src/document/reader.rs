@@ -105,7 +105,8 @@ impl Reader<'_, '_> {
 
     /// Closes what the end of the text left open.
     fn end(&mut self, expect: Expect) {
-        let end = Span::new(self.at, self.at);
+        let end = self.text.trim_end().len();
+        let end = Span::new(end, end);
         let Some(innermost) = self.open.last() else {
             if expect == Expect::Value {
                 self.whole = false;
@@ -381,7 +382,8 @@ impl Reader<'_, '_> {
     }
 
     fn trailing_comma(&mut self) {
-        self.damage(Code::Syntax, Span::at(self.comma), "nothing follows this comma");
+        let problem = Problem::new(Code::Syntax, Span::at(self.comma), "nothing follows this comma");
+        self.damage_by(problem.help("take it away: JSON has no trailing commas"));
     }
 
     fn missing_value(&mut self, byte: u8, expect: Expect) -> Expect {

@@ -43,6 +43,12 @@ impl<'t> Shape<'t, '_> {
         let nodes = self.required(root, nodes, "nodes", "a graph");
         let bindings = bindings.map(|item| self.bindings(item)).unwrap_or_default();
         let bindings_are_whole = self.problems.count() == before;
+        let nodes_are_objects = nodes.is_some_and(|list| {
+            self.tree.kind(list) == Kind::Array
+                && self.tree.elements(list).all(|node| self.tree.kind(node) == Kind::Object)
+        });
+        let nodes = nodes.map(|item| self.nodes(item)).unwrap_or_default();
+        let nodes_are_whole = nodes_are_objects && nodes.iter().all(|node| node.id.is_some());
         Some(GraphDoc {
             name: self.name(root, name, stem),
             version: version.and_then(|item| self.version(item)).unwrap_or(Version::ZERO),
@@ -50,7 +56,8 @@ impl<'t> Shape<'t, '_> {
                 .and_then(|item| self.string(item, "`description`"))
                 .map(|word| word.text),
             serves: serves.map(|item| self.serves(item)).unwrap_or_default(),
-            nodes: nodes.map(|item| self.nodes(item)).unwrap_or_default(),
+            nodes_are_whole,
+            nodes,
             bindings,
             outputs: outputs.map(|item| self.graph_outputs(item)).unwrap_or_default(),
             bindings_are_whole,
@@ -91,8 +98,8 @@ impl<'t> Shape<'t, '_> {
             let integer = self.tree.raw(item).parse().ok().map(Version::from_integer);
             if integer.is_none() {
                 let problem =
-                    Problem::new(Code::InvalidVersion, place, "a version that is a number is an integer")
-                        .help("write a SemVer version as a string: \"1.2.0\"");
+                    Problem::new(Code::InvalidVersion, place, "a version without quotes is a whole number")
+                        .help("write MAJOR.MINOR.PATCH in quotes, or an integer from 0");
                 self.problems.push(problem);
             }
             return integer;

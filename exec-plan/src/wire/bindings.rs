@@ -6,7 +6,7 @@ use super::{Wire, WiredOutput, Wiring};
 use crate::context::EnvKey;
 use crate::diagnostic::{GraphErrorCode as Code, Problem};
 use crate::document::{Endpoint, Item, Span, Word, is_dotted, is_identifier};
-use crate::value::{Type, TypeSet};
+use crate::value::{Type, TypeSet, Value};
 
 /// One node waits for another, because of a binding.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +17,28 @@ pub(super) struct Edge {
 }
 
 /// Where a binding leads.
+#[derive(Clone, Copy)]
 struct Destination {
     node: usize,
     /// `None` if the node has no such input, or is not bound, which has been reported.
     input: Option<usize>,
+}
+
+/// What a source feeds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sink {
+    Input {
+        node: usize,
+        input: usize,
+    },
+    /// An output of a node that has failed.
+    Fallback {
+        node: usize,
+        output: usize,
+    },
+    GraphOutput,
+    /// Something that does not exist, which has been reported.
+    Unknown,
 }
 
 /// How a document begins a key of the environment.
@@ -38,17 +56,19 @@ impl<'d> Wiring<'d, '_> {
                 self.resolved = false;
                 continue;
             };
-            let input = destination.as_ref().and_then(|to| Some((to.node, to.input?)));
-            let accepts = input.and_then(|(node, input)| {
-                let bound = self.drafts[node].bound.as_ref()?;
-                Some(bound.signature.inputs[input].accepts)
-            });
-            let wire = self.source(from, accepts);
-            if let (Some(Wire::Node { node, .. }), Some(to)) = (&wire, &destination) {
-                self.edges.push(Edge { from: narrow(*node), to: narrow(to.node), binding: index });
+            let sink = match destination {
+                Some(Destination { node, input: Some(input) }) => Sink::Input { node, input },
+                _ => Sink::Unknown,
+            };
+            let wire = self.source(from, sink);
+            if let (Some(Wire::Node { node, .. }), Some(Destination { node: to, input })) =
+                (&wire, destination)
+                && (input.is_some() || self.drafts[to].bound.is_none())
+            {
+                self.edges.push(Edge { from: narrow(*node), to: narrow(to), binding: index });
             }
-            match (wire, input) {
-                (Some(wire), Some((node, input))) => self.drafts[node].wires[input] = wire,
+            match (wire, sink) {
+                (Some(wire), Sink::Input { node, input }) => self.drafts[node].wires[input] = wire,
                 _ => self.resolved = false,
             }
         }
@@ -58,7 +78,7 @@ impl<'d> Wiring<'d, '_> {
         let doc = self.doc;
         let mut outputs = Vec::with_capacity(doc.outputs.len());
         for output in &doc.outputs {
-            let from = output.from.and_then(|from| self.source(from, Some(TypeSet::ANY)));
+            let from = output.from.and_then(|from| self.source(from, Sink::GraphOutput));
             match (output.name, from) {
                 (Some(name), Some(from)) => outputs.push(WiredOutput { name: name.text.into(), from }),
                 _ => self.resolved = false,
@@ -110,6 +130,7 @@ impl<'d> Wiring<'d, '_> {
                 problem = problem.related(to.span, "first bound here");
             }
             self.problems.push(problem);
+            self.resolved = false;
         }
         if listed.is_none()
             && let Some(list) = &self.doc.nodes[node].inputs
@@ -131,12 +152,12 @@ impl<'d> Wiring<'d, '_> {
         self.problems.push(problem);
     }
 
-    /// What feeds an input that accepts `accepts`; `None` for that if the input is not known.
-    fn source(&mut self, from: Item, accepts: Option<TypeSet>) -> Option<Wire> {
+    /// The wire from a source, which is an endpoint, a key of the environment or a constant.
+    fn source(&mut self, from: Item, sink: Sink) -> Option<Wire> {
         if let Some(word) = self.tree.word(from) {
             if let Some(key) = word.text.strip_prefix(ENV_PREFIX) {
                 let key = word.part(key, ENV_PREFIX.len());
-                return self.env_key(key, accepts);
+                return self.env_key(key, sink);
             }
             if word.text.starts_with('$') {
                 let problem = Problem::new(Code::InvalidEndpoint, word.span, format!("{:?} is no source", word.text))
@@ -146,7 +167,7 @@ impl<'d> Wiring<'d, '_> {
             }
             if let Some(endpoint) = Endpoint::split(word) {
                 if let Some(node) = self.by_id.get(endpoint.node.text) {
-                    return self.output(*node, endpoint);
+                    return self.output(*node, endpoint, word);
                 }
                 if endpoint.is_well_formed() {
                     self.unknown_node(endpoint.node, Some(word.text));
@@ -154,10 +175,10 @@ impl<'d> Wiring<'d, '_> {
                 }
             }
         }
-        self.constant(from, accepts)
+        self.constant(from, sink)
     }
 
-    fn output(&mut self, node: usize, endpoint: Endpoint<'d>) -> Option<Wire> {
+    fn output(&mut self, node: usize, endpoint: Endpoint<'d>, from: Word<'d>) -> Option<Wire> {
         let port = endpoint.port;
         let failure = self.doc.nodes[node].failure_output();
         let Some(bound) = &self.drafts[node].bound else {
@@ -178,7 +199,7 @@ impl<'d> Wiring<'d, '_> {
             } else if is_identifier(port.text) {
                 self.unknown_port(node, Side::Output, port);
             } else {
-                self.invalid_endpoint(port, "an output");
+                self.invalid_endpoint(from, "an output");
             }
             return None;
         };
@@ -192,19 +213,10 @@ impl<'d> Wiring<'d, '_> {
         Some(Wire::Node { node, output })
     }
 
-    fn env_key(&mut self, key: Word<'d>, accepts: Option<TypeSet>) -> Option<Wire> {
+    fn env_key(&mut self, key: Word<'d>, sink: Sink) -> Option<Wire> {
         let known = self.schema.get(key.text);
         if known.is_none() && self.served {
-            let names: Vec<&str> = self.schema.names().collect();
-            let mut help = match names.as_slice() {
-                [] => "this host gives its graphs no keys".to_owned(),
-                _ => format!("the keys are {}", listed(names.clone())),
-            };
-            if let Some(name) = self.problems.closest(key.text, names) {
-                help = format!("did you mean `{name}`? {help}");
-            }
-            let message = format!("a request has no key {:?}", key.text);
-            self.problems.push(Problem::new(Code::UnknownEnvKey, key.span, message).help(help));
+            self.unknown_env_key(key);
             return None;
         }
         if known.is_none() && !is_dotted(key.text) {
@@ -214,10 +226,10 @@ impl<'d> Wiring<'d, '_> {
             self.problems.push(problem);
             return None;
         }
-        if let (Some((_, kind)), Some(accepts)) = (known, accepts)
-            && !accepts.contains(kind)
+        if let Some((_, kind)) = known
+            && !self.accepts(sink).contains(kind)
         {
-            self.mismatch(key.span, &format!("`{ENV_PREFIX}{}`", key.text), kind.into(), accepts);
+            self.mismatch(key.span, &format!("`{ENV_PREFIX}{}`", key.text), kind.into(), sink);
         }
         let env = &mut self.env;
         let index = *self.env_by_name.entry(key.text).or_insert_with(|| {
@@ -227,38 +239,80 @@ impl<'d> Wiring<'d, '_> {
         Some(Wire::Env(index))
     }
 
-    /// The value of a constant for a port that accepts these types.
-    pub(super) fn constant(&mut self, item: Item, accepts: Option<TypeSet>) -> Option<Wire> {
-        match constant(self.tree, item, accepts.unwrap_or(TypeSet::ANY)) {
-            Ok(value) => Some(Wire::Const(value)),
-            Err(Refusal::Type(found)) => {
-                let place = self.tree.head(item);
-                let noun = self.tree.kind(item).noun();
-                let id =
-                    self.tree.word(item).map(|word| word.text).filter(|text| self.by_id.contains_key(text));
-                let help = id.map(|id| format!("to read an output of the node `{id}`, write `{id}.port`"));
-                let accepts = accepts.unwrap_or(TypeSet::ANY);
-                let message = format!("{noun} is a constant of type {found}, but the port accepts {accepts}");
-                self.problems.push(Problem::new(Code::TypeMismatch, place, message).maybe_help(help));
-                None
-            }
-            Err(Refusal::Invalid { span, message }) => {
-                self.problems.push(Problem::new(Code::InvalidConstant, span, message));
-                None
-            }
+    #[cold]
+    fn unknown_env_key(&mut self, key: Word<'d>) {
+        let mut names = self.schema.names().peekable();
+        let mut help = match names.peek() {
+            None => "this host gives its graphs no keys".to_owned(),
+            Some(_) => format!("the keys are {}", listed(names)),
+        };
+        if let Some(name) = self.problems.closest(key.text, self.schema.names()) {
+            help = format!("did you mean `{name}`? {help}");
         }
+        let message = format!("a request has no key {:?}", key.text);
+        self.problems.push(Problem::new(Code::UnknownEnvKey, key.span, message).help(help));
     }
 
-    pub(super) fn mismatch(&mut self, span: Span, what: &str, gives: TypeSet, accepts: TypeSet) {
-        let message = format!("{what} is {gives}, but the port accepts {accepts}");
-        let help = (gives == Type::Bytes.into() && accepts.contains(Type::Json))
+    /// The wire from a constant, of a type that the sink accepts.
+    pub(super) fn constant(&mut self, item: Item, sink: Sink) -> Option<Wire> {
+        let problem = match constant(self.tree, item, self.accepts(sink)) {
+            Ok(value) => return Some(Wire::Const(value)),
+            Err(Refusal::Type(found)) => {
+                let id =
+                    self.tree.word(item).map(|word| word.text).filter(|text| self.by_id.contains_key(text));
+                let message = format!("the constant is {found}, but {}", self.wanted(sink));
+                Problem::new(Code::TypeMismatch, self.tree.head(item), message).maybe_help(
+                    id.map(|id| format!("to read an output of the node `{id}`, write `{id}.port`")),
+                )
+            }
+            Err(Refusal::Invalid { span, message }) => Problem::new(Code::InvalidConstant, span, message),
+        };
+        self.problems.push(problem);
+        // It fires like any other constant, so the rest of the graph can be checked.
+        Some(Wire::Const(Value::Null))
+    }
+
+    /// Reports a source whose types the sink does not accept.
+    pub(super) fn mismatch(&mut self, span: Span, source: &str, gives: TypeSet, sink: Sink) {
+        let message = format!("{source} is {gives}, but {}", self.wanted(sink));
+        let help = (gives == Type::Bytes.into() && self.accepts(sink).contains(Type::Json))
             .then(|| "decode the bytes with a kernel first".to_owned());
         self.problems.push(Problem::new(Code::TypeMismatch, span, message).maybe_help(help));
+    }
+
+    fn accepts(&self, sink: Sink) -> TypeSet {
+        let accepted = match sink {
+            Sink::Input { node, input } => self.drafts[node].input(input).map(|port| port.accepts),
+            Sink::Fallback { node, output } => self.outputs[self.drafts[node].first_output + output].types,
+            Sink::GraphOutput | Sink::Unknown => None,
+        };
+        accepted.unwrap_or(TypeSet::ANY)
+    }
+
+    fn wanted(&self, sink: Sink) -> String {
+        let accepts = self.accepts(sink);
+        let id = |node: usize| self.doc.nodes[node].id.map_or("", |id| id.text);
+        match sink {
+            Sink::Input { node, input } => {
+                let port = self.drafts[node].input(input).map_or("", |port| &port.name);
+                format!("`{}.{port}` accepts {accepts}", id(node))
+            }
+            Sink::Fallback { node, output } => {
+                let port = self.drafts[node].output(output).map_or("", |port| &port.name);
+                format!("`{}.{port}` gives {accepts}", id(node))
+            }
+            Sink::GraphOutput | Sink::Unknown => format!("{accepts} is accepted"),
+        }
     }
 
     /// Reports a node that does not exist; returns the one that was probably meant.
     #[cold]
     fn unknown_node(&mut self, node: Word<'d>, constant: Option<&str>) -> Option<usize> {
+        if !self.doc.nodes_are_whole {
+            // It may be one of those whose ids could not be read.
+            self.resolved = false;
+            return None;
+        }
         let ids = self.doc.nodes.iter().filter_map(|node| Some(node.id?.text));
         let meant = self.problems.closest(node.text, ids);
         let mut help = meant.map(|id| format!("did you mean `{id}`?"));

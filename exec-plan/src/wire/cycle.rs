@@ -64,14 +64,15 @@ impl Wiring<'_, '_> {
                 names.push(&more);
             }
         }
-        let message = format!("nodes wait for each other: {}", names.join(" -> "));
+        let what = if cycle.len() == 1 { "a node waits for itself" } else { "nodes wait for each other" };
+        let message = format!("{what}: {}", names.join(" -> "));
         let mut problem = Problem::new(Code::Cycle, self.doc.nodes[first].place(), message);
         for (node, binding) in cycle {
             if let Some(from) = self.doc.bindings[*binding as usize].from {
                 problem = problem.related(self.tree.head(from), format!("`{}` waits for this", id(*node)));
             }
         }
-        self.problems.push(problem.help("take one of these bindings away"));
+        self.problems.push(problem.help("a graph has no loops: take away one of these bindings"));
     }
 }
 

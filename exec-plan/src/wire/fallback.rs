@@ -1,11 +1,12 @@
 //! What a node gives when it has failed for good.
 
+use super::bindings::Sink;
 use super::nodes::Side;
 use super::{Fallback, Wire, Wiring};
 use crate::diagnostic::{GraphErrorCode as Code, Problem};
 use crate::document::{FallbackDoc, Item, Span, Word};
 use crate::kernel::Emits;
-use crate::value::{TypeSet, Value};
+use crate::value::Value;
 
 // === impl Wiring ===
 
@@ -28,6 +29,7 @@ impl<'d> Wiring<'d, '_> {
         if self.drafts[node].bound.is_none() {
             return;
         }
+        self.drafts[node].policy.fallback = Fallback::Fires;
         if self.port(node, Side::Output, name.text).is_some() {
             let message = format!("`{}` is an output of the kernel itself", name.text);
             let problem = Problem::new(Code::InvalidFallback, name.span, message)
@@ -39,8 +41,6 @@ impl<'d> Wiring<'d, '_> {
             let problem = Problem::new(Code::InvalidFallback, name.span, message)
                 .help(format!("add \"{}\" to the node's `outputs`", name.text));
             self.problems.push(problem);
-        } else {
-            self.drafts[node].policy.fallback = Fallback::Fires;
         }
     }
 
@@ -64,11 +64,8 @@ impl<'d> Wiring<'d, '_> {
             let key = self.tree.key(key);
             match self.port(node, Side::Output, key.text) {
                 Some(output) => {
-                    let types = self.outputs[first + output].types.unwrap_or(TypeSet::ANY);
-                    if let Some(Wire::Const(value)) = self.constant(item, Some(types)) {
+                    if let Some(Wire::Const(value)) = self.constant(item, Sink::Fallback { node, output }) {
                         values[output] = Some(value);
-                    } else {
-                        values[output] = Some(Value::Null);
                     }
                 }
                 None => self.unknown_port(node, Side::Output, key),

@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use super::{Policy, Wire, Wiring};
 use crate::diagnostic::{GraphErrorCode as Code, Problem};
 use crate::document::{FallbackDoc, NodeDoc, PortList, Span, Word};
-use crate::kernel::{BindError, BoundKernel, KernelFactory, NodeSpec, Params, Site};
+use crate::kernel::{
+    BindError, BoundKernel, InputPort, KernelFactory, NodeSpec, OutputPort, Params, Signature, Site,
+};
 use crate::value::TypeSet;
 
 /// A node in the making.
@@ -62,6 +64,18 @@ pub(super) struct WidePorts(HashMap<(usize, Side), HashMap<String, usize>>);
 const WIDE: usize = 16;
 /// How many names a list in a message has.
 const MAX_LISTED: usize = 24;
+
+// === impl Draft ===
+
+impl Draft {
+    pub(super) fn input(&self, input: usize) -> Option<&InputPort> {
+        self.bound.as_ref()?.signature.inputs.get(input)
+    }
+
+    pub(super) fn output(&self, output: usize) -> Option<&OutputPort> {
+        self.bound.as_ref()?.signature.outputs.get(output)
+    }
+}
 
 // === impl Wiring ===
 
@@ -119,13 +133,16 @@ impl<'d> Wiring<'d, '_> {
 
     #[cold]
     fn unknown_kernel<T>(&mut self, kernel: Word<'d>) -> Option<T> {
-        let names = self.kernels.names();
-        let help = match self.problems.closest(kernel.text, names.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("the kernels are {}", listed(names)),
-        };
-        let message = format!("there is no kernel {:?}", kernel.text);
-        self.problems.push(Problem::new(Code::UnknownKernel, kernel.span, message).help(help));
+        let mut problem =
+            Problem::new(Code::UnknownKernel, kernel.span, format!("there is no kernel {:?}", kernel.text));
+        if self.problems.have_room() {
+            let names = self.kernels.names();
+            problem = problem.help(match self.problems.closest(kernel.text, names.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("the kernels are {}", listed(names.into_iter())),
+            });
+        }
+        self.problems.push(problem);
         None
     }
 
@@ -269,7 +286,7 @@ impl<'d> Wiring<'d, '_> {
         let help = match self.problems.closest(port.text, names()) {
             Some(name) => format!("did you mean `{name}`?"),
             None if names().next().is_none() => format!("it has no {what}s"),
-            None => format!("its {what}s are {}", listed(names().collect())),
+            None => format!("its {what}s are {}", listed(names())),
         };
         let kernel = draft.kernel.as_deref().unwrap_or_default();
         let id = self.doc.nodes[node].id.map_or("", |id| id.text);
@@ -313,17 +330,17 @@ impl<'d> Wiring<'d, '_> {
 
 impl<'t> NodeDoc<'t> {
     /// The output that fires when the node fails.
-    pub(super) fn failure_output(&self) -> Option<Word<'t>> {
+    pub(crate) fn failure_output(&self) -> Option<Word<'t>> {
         if let Some(FallbackDoc::Output(name)) = self.fallback { Some(name) } else { None }
     }
 
     /// Where to show a problem with the whole node.
-    pub(super) fn place(&self) -> Span {
+    pub(crate) fn place(&self) -> Span {
         self.id.map_or(self.span, |id| id.span)
     }
 }
 
-fn port_names(signature: &crate::kernel::Signature, side: Side) -> impl Iterator<Item = &str> {
+fn port_names(signature: &Signature, side: Side) -> impl Iterator<Item = &str> {
     let (inputs, outputs) = match side {
         Side::Input => (signature.inputs.as_slice(), [].as_slice()),
         Side::Output => ([].as_slice(), signature.outputs.as_slice()),
@@ -332,9 +349,8 @@ fn port_names(signature: &crate::kernel::Signature, side: Side) -> impl Iterator
 }
 
 /// Names in a message, a bounded number of them.
-pub(super) fn listed(names: Vec<&str>) -> String {
-    let rest = names.len().saturating_sub(MAX_LISTED);
-    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+pub(super) fn listed<'n>(mut names: impl Iterator<Item = &'n str>) -> String {
+    let shown: Vec<String> = names.by_ref().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
+    let more = if names.next().is_some() { " and more" } else { "" };
     format!("{}{more}", shown.join(", "))
 }

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::bindings::Sink;
 use super::{Wire, Wiring};
 use crate::kernel::{Gives, OutputPort};
 use crate::value::{Type, TypeSet};
@@ -36,8 +37,8 @@ impl Wiring<'_, '_> {
                 (&draft.wires[input], self.inputs[first + input].binding)
                 && let Some(from) = self.doc.bindings[binding as usize].from
             {
-                let what = format!("`{}`", self.tree.key(from).text);
-                self.mismatch(self.tree.key(from).span, &what, gives, accepts);
+                let from = self.tree.key(from);
+                self.mismatch(from.span, &format!("`{}`", from.text), gives, Sink::Input { node, input });
             }
         }
     }

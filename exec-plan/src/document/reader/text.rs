@@ -162,6 +162,14 @@ pub(super) fn check_number(word: &str) -> Result<(), &'static str> {
     }
 }
 
+/// The end of a string that goes on behind a line break, if its author seems to have meant that: the
+/// next quote is followed by what follows a string.
+fn end_of_torn(bytes: &[u8], at: usize) -> Option<usize> {
+    let quote = at + bytes.get(at..)?.iter().position(|byte| *byte == b'"')?;
+    let next = bytes[quote + 1..].iter().find(|byte| !byte.is_ascii_whitespace())?;
+    matches!(next, b',' | b':' | b']' | b'}').then_some(quote + 1)
+}
+
 /// A number with fewer digits before its point is not too large for a float.
 const MAX_PLAIN_DIGITS: usize = 300;
 
@@ -188,6 +196,7 @@ impl Quoted {
                         .related(Span::at(start), "this string has no end on its line")
                         .help("a line break in a string is written `\\n`");
                     quoted.mistakes.push(problem);
+                    quoted.end = end_of_torn(bytes, at).unwrap_or(at);
                     return quoted;
                 }
                 Some(control) => {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
-use crate::{
+use exec_plan::{
     BindError, Body, BoundKernel, Emits, EnvSchema, Fault, Fires, Gives, InputPort, Kernel, KernelFactory,
     KernelRegistry, NodeSpec, OutputPort, Ports, RequestContext, Signature, Site, Type, TypeSet,
 };
+use serde::Deserialize;
 
 type Bind = fn(&NodeSpec<'_>) -> Result<Signature, Vec<BindError>>;
 

@@ -1,0 +1,13 @@
+//! What the compiler accepts, what it refuses, and how it says so.
+
+mod broken;
+mod kernels;
+
+use exec_plan::{ExecPlan, GraphErrors, GraphSource};
+
+/// Compiles a document that came from `graph.json`, with the kernels of [`kernels`].
+fn compile(text: impl Into<Vec<u8>>) -> Result<ExecPlan, GraphErrors> {
+    let text = text.into().into();
+    let source = GraphSource { origin: "graph.json".into(), stem: Some("graph".into()), text };
+    ExecPlan::compile(&source, &kernels::registry(), &kernels::schema())
+}
