@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
-use crate::ports::{Inputs, Outputs, Ports, ReadInputs};
+use crate::ports::{Inputs, Outputs, Ports, ReadInputs, Target, run_owned};
 use crate::value::{Type, TypeSet};
 
 /// A node type: binds the nodes that name it in a graph document.
@@ -247,8 +247,8 @@ impl BoundKernel {
         }
         match &self.body {
             Body::Inline(kernel) | Body::Blocking(kernel) => {
-                let outputs = self.signature.outputs.len();
-                Box::pin(async move { inputs.run_in_place(outputs, |ports| kernel.run(ports, cx)) })
+                let all_wanted = vec![Target(Some(0)); self.signature.outputs.len()];
+                Box::pin(async move { run_owned(&**kernel, inputs, &all_wanted, cx) })
             }
             Body::Async(kernel) => kernel.run(inputs, cx),
         }

@@ -188,28 +188,6 @@ impl Inputs {
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
-
-    /// Lays the inputs and room for `outputs` outputs out as slots, and runs `body` on them.
-    pub(crate) fn run_in_place(
-        self,
-        outputs: usize,
-        body: impl FnOnce(&mut Ports<'_>) -> Result<(), Fault>,
-    ) -> Result<Outputs, Fault> {
-        let first_output = self.values.len();
-        let sources: Vec<Source> = (0..)
-            .zip(&self.values)
-            .map(|(slot, value)| match value {
-                Some(_) => Source::Last(slot),
-                None => Source::Unbound,
-            })
-            .collect();
-        let targets: Vec<Target> =
-            (0..).skip(first_output).take(outputs).map(|slot| Target(Some(slot))).collect();
-        let mut slots = self.values.into_vec();
-        slots.resize(first_output + outputs, None);
-        body(&mut Ports { sources: &sources, targets: &targets, slots: &mut slots, constants: &[] })?;
-        Ok(Outputs { values: slots.drain(first_output..).collect() })
-    }
 }
 
 impl FromIterator<Option<Value>> for Inputs {
