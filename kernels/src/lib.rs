@@ -6,13 +6,15 @@
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "values are non-exhaustive: a kernel names the types it takes and refuses the rest"
+    reason = "values and CEL's errors are non-exhaustive: a kernel names the types it takes and refuses the rest"
 )]
 
 mod bounded;
 mod call;
+mod cel;
 mod r#const;
 mod delay;
+mod expression;
 mod fail;
 mod gather;
 mod identity;
@@ -30,6 +32,7 @@ mod registry;
 mod rpc_server_input;
 mod rpc_server_output;
 mod status;
+mod switch;
 #[cfg(test)]
 mod testing;
 

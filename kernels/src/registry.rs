@@ -3,13 +3,14 @@
 use exec_plan::{KernelFactory, KernelRegistry};
 
 use crate::{
-    r#const, delay, fail, gather, identity, join, json_get, json_merge, json_set, log, method_route,
-    rpc_server_input, rpc_server_output,
+    cel, r#const, delay, fail, gather, identity, join, json_get, json_merge, json_set, log, method_route,
+    rpc_server_input, rpc_server_output, switch,
 };
 
 /// A registry of the built-in kernels, to which an embedder may add its own.
 pub fn builtin() -> KernelRegistry {
     let mut registry = KernelRegistry::new();
+    add(&mut registry, cel::Cel);
     add(&mut registry, r#const::Const);
     add(&mut registry, delay::Delay);
     add(&mut registry, fail::Fail);
@@ -23,6 +24,7 @@ pub fn builtin() -> KernelRegistry {
     add(&mut registry, method_route::MethodRoute);
     add(&mut registry, rpc_server_input::RpcServerInput);
     add(&mut registry, rpc_server_output::RpcServerOutput);
+    add(&mut registry, switch::Switch);
     registry
 }
 
@@ -40,7 +42,7 @@ mod tests {
         let registry = builtin();
         let names = registry.names();
         assert!(names.is_sorted_by(|a, b| a < b));
-        for name in ["rpc_server_input", "rpc_server_output", "const"] {
+        for name in ["rpc_server_input", "rpc_server_output", "const", "cel"] {
             assert!(registry.get(name).is_some(), "{name}");
         }
     }
