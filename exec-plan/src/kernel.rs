@@ -19,8 +19,8 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use crate::context::RequestContext;
-use crate::fault::Fault;
-use crate::ports::{Inputs, Outputs, Ports};
+use crate::fault::{Code, Fault};
+use crate::ports::{Inputs, Outputs, Ports, ReadInputs, Target, run_owned};
 use crate::value::{Type, TypeSet};
 
 /// A node type: binds the nodes that name it in a graph document.
@@ -228,6 +228,33 @@ impl<'a> Params<'a> {
     }
 }
 
+// === impl BoundKernel ===
+
+impl BoundKernel {
+    /// Runs this node alone, outside any plan, as if something read each of its outputs: how a
+    /// kernel's own tests drive it. The node's policy and the catching of panics belong to plans.
+    ///
+    /// # Errors
+    /// What the body fails with, or INTERNAL if `inputs` are not what the signature declares: the
+    /// compiler would have refused such a node.
+    pub fn run_once<'a>(
+        &'a self,
+        inputs: Inputs,
+        cx: &'a RequestContext,
+    ) -> BoxFuture<'a, Result<Outputs, Fault>> {
+        if let Err(fault) = self.signature.admit(&inputs) {
+            return Box::pin(std::future::ready(Err(fault)));
+        }
+        match &self.body {
+            Body::Inline(kernel) | Body::Blocking(kernel) => {
+                let all_wanted = vec![Target(Some(0)); self.signature.outputs.len()];
+                Box::pin(async move { run_owned(&**kernel, inputs, &all_wanted, cx) })
+            }
+            Body::Async(kernel) => kernel.run(inputs, cx),
+        }
+    }
+}
+
 // === impl Signature ===
 
 impl Signature {
@@ -244,6 +271,26 @@ impl Signature {
             answers: false,
             cost: Duration::from_nanos(50),
         }
+    }
+
+    fn admit(&self, inputs: &Inputs) -> Result<(), Fault> {
+        let refuse = |message| Err(Fault::new(Code::Internal, message));
+        if inputs.len() > self.inputs.len() {
+            return refuse(format!("{} inputs for {} ports", inputs.len(), self.inputs.len()));
+        }
+        for (i, port) in self.inputs.iter().enumerate() {
+            match inputs.get(i) {
+                None if port.required && self.fires == Fires::All => {
+                    return refuse(format!("input {:?} is unbound", port.name));
+                }
+                Some(value) if !port.accepts.contains(value.kind()) => {
+                    let (name, accepts, kind) = (&port.name, port.accepts, value.kind());
+                    return refuse(format!("input {name:?} accepts {accepts}, not {kind}"));
+                }
+                None | Some(_) => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -342,5 +389,84 @@ impl fmt::Debug for Body {
             Self::Blocking(_) => "Blocking",
             Self::Async(_) => "Async",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{EnvKey, Environment};
+    use crate::value::Value;
+
+    struct Nothing;
+
+    impl Environment for Nothing {
+        fn value(self: Arc<Self>, _key: &EnvKey) -> Value {
+            Value::Null
+        }
+    }
+
+    struct Swap;
+
+    impl Kernel for Swap {
+        fn run(&self, ports: &mut Ports<'_>, _cx: &RequestContext) -> Result<(), Fault> {
+            let first = ports.take(0);
+            if let Some(second) = ports.take(1) {
+                assert!(ports.wants(0));
+                ports.set(0, second);
+            }
+            if let Some(first) = first {
+                ports.set(1, first);
+            }
+            Ok(())
+        }
+    }
+
+    impl AsyncKernel for Swap {
+        fn run<'a>(
+            &'a self,
+            mut inputs: Inputs,
+            _cx: &'a RequestContext,
+        ) -> BoxFuture<'a, Result<Outputs, Fault>> {
+            Box::pin(
+                async move { Ok(Outputs::one(inputs.take(1).unwrap()).with(1, inputs.take(0).unwrap())) },
+            )
+        }
+    }
+
+    fn swap(body: Body) -> BoundKernel {
+        let inputs = [InputPort::required("a", Type::I64), InputPort::optional("b", Type::String)];
+        let outputs = [OutputPort::new("b", Type::String), OutputPort::new("a", Type::I64)];
+        BoundKernel { signature: Signature::new(inputs, outputs), body }
+    }
+
+    async fn run(kernel: &BoundKernel, inputs: Vec<Option<Value>>) -> Result<String, String> {
+        let cx = RequestContext::new(Arc::new(Nothing));
+        let outputs = kernel.run_once(inputs.into_iter().collect(), &cx).await;
+        outputs.map(|out| format!("{:?} {:?}", out.get(0), out.get(1))).map_err(|fault| fault.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_node_runs_outside_a_plan_whatever_its_body() {
+        for body in
+            [Body::Inline(Box::new(Swap)), Body::Blocking(Box::new(Swap)), Body::Async(Box::new(Swap))]
+        {
+            let inputs = vec![Some(Value::I64(1)), Some(Value::Str("x".into()))];
+            assert_eq!(run(&swap(body), inputs).await.unwrap(), r#"Some("x") Some(1)"#);
+        }
+        let inputs = vec![Some(Value::I64(1))];
+        assert_eq!(run(&swap(Body::Inline(Box::new(Swap))), inputs).await.unwrap(), "None Some(1)");
+    }
+
+    #[tokio::test]
+    async fn inputs_the_signature_does_not_declare_are_refused() {
+        let kernel = swap(Body::Inline(Box::new(Swap)));
+        for (inputs, expected) in [
+            (vec![], r#"INTERNAL: input "a" is unbound"#),
+            (vec![Some(Value::Null)], r#"INTERNAL: input "a" accepts i64, not null"#),
+            (vec![None, None, None], "INTERNAL: 3 inputs for 2 ports"),
+        ] {
+            assert_eq!(run(&kernel, inputs).await.unwrap_err(), expected);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use exec_plan::{Code, EnvKey, EnvSchema, Environment, Fault, Metadata, TraceParent, Type, Value};
+use exec_plan::{Code, EnvKey, EnvSchema, Environment, Fault, Handle, Metadata, TraceParent, Type, Value};
 use parking_lot::Mutex;
 
 /// One unary request, whatever wire it came over.
@@ -125,6 +125,15 @@ impl RpcServerCall {
         Self { envelope, state: Mutex::new(State::Open(Some(Box::new(sink)))) }
     }
 
+    /// The call behind a port's handle.
+    ///
+    /// # Errors
+    /// INTERNAL if the handle is of another kind.
+    pub(crate) fn of(handle: &Handle) -> Result<&Self, Fault> {
+        let call = handle.downcast_ref();
+        call.ok_or_else(|| Fault::new(Code::Internal, "the call is a handle of another kind"))
+    }
+
     /// The request.
     pub fn envelope(&self) -> &RequestEnvelope {
         &self.envelope
@@ -206,7 +215,7 @@ impl RpcServerCall {
     }
 
     /// Milliseconds left until the deadline, at least 0; −1 if there is none.
-    fn deadline_ms(&self) -> i64 {
+    pub(crate) fn deadline_ms(&self) -> i64 {
         self.envelope.deadline.map_or(-1, |deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             i64::try_from(left.as_millis()).unwrap_or(i64::MAX)

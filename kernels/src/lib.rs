@@ -4,8 +4,39 @@
 //! example. [`call`](RpcServerCall) is the one thing the kernels share with the host: the RPC being
 //! answered. Nothing here owns a listening socket or knows how a call arrived.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "values and CEL's errors are non-exhaustive: a kernel names the types it takes and refuses the rest"
+)]
+
+mod bounded;
 mod call;
+mod cel;
+mod r#const;
+mod delay;
+mod expression;
+mod fail;
+mod gather;
+mod identity;
+mod join;
+mod json;
+mod json_get;
+mod json_merge;
+mod json_path;
+mod json_set;
+mod log;
+mod metadata_json;
+mod method_route;
+mod ports;
+mod registry;
+mod rpc_server_input;
+mod rpc_server_output;
+mod status;
+mod switch;
+#[cfg(test)]
+mod testing;
 
 pub use crate::call::{
     Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,
 };
+pub use crate::registry::builtin;

@@ -1,0 +1,49 @@
+//! Every built-in kernel, one line each.
+
+use exec_plan::{KernelFactory, KernelRegistry};
+
+use crate::{
+    cel, r#const, delay, fail, gather, identity, join, json_get, json_merge, json_set, log, method_route,
+    rpc_server_input, rpc_server_output, switch,
+};
+
+/// A registry of the built-in kernels, to which an embedder may add its own.
+pub fn builtin() -> KernelRegistry {
+    let mut registry = KernelRegistry::new();
+    add(&mut registry, cel::Cel);
+    add(&mut registry, r#const::Const);
+    add(&mut registry, delay::Delay);
+    add(&mut registry, fail::Fail);
+    add(&mut registry, gather::Gather);
+    add(&mut registry, identity::Identity);
+    add(&mut registry, join::Join);
+    add(&mut registry, json_get::JsonGet);
+    add(&mut registry, json_merge::JsonMerge);
+    add(&mut registry, json_set::JsonSet);
+    add(&mut registry, log::Log);
+    add(&mut registry, method_route::MethodRoute);
+    add(&mut registry, rpc_server_input::RpcServerInput);
+    add(&mut registry, rpc_server_output::RpcServerOutput);
+    add(&mut registry, switch::Switch);
+    registry
+}
+
+fn add(registry: &mut KernelRegistry, kernel: impl KernelFactory) {
+    let added = registry.register(kernel);
+    debug_assert!(added.is_ok(), "two built-in kernels have one name: {added:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_kernels_have_one_name() {
+        let registry = builtin();
+        let names = registry.names();
+        assert!(names.is_sorted_by(|a, b| a < b));
+        for name in ["rpc_server_input", "rpc_server_output", "const", "cel"] {
+            assert!(registry.get(name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `rpc_server_input`: what arrived with the call being answered.
+//!
+//! - Inputs: `call`, bound from `$req.rpc.call`.
+//! - Outputs: `method` (string, `/package.Service/Method`); `payload` (bytes); `meta` (metadata, without
+//!   the names that belong to the wire); `peer` (string, the client's address); `deadline_ms` (i64,
+//!   milliseconds left, −1 if the client set no deadline). Only what something reads is made.
+//! - Parameters: none.
+//! - Errors: INTERNAL if `call` is a handle of another kind. Does not wait.
+//!
+//! ```json
+//! { "id": "in", "kernel": "rpc_server_input", "inputs": ["call"], "outputs": ["method", "payload", "meta"] }
+//! ```
+
+use std::time::Duration;
+
+use exec_plan::{
+    BindError, Body, BoundKernel, Fault, InputPort, Kernel, KernelFactory, NodeSpec, OutputPort, Ports,
+    ReadInputs, RequestContext, Signature, Type, Value,
+};
+use serde::Deserialize;
+
+use crate::RpcServerCall;
+
+/// The `rpc_server_input` kernel.
+pub(crate) struct RpcServerInput;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {}
+
+const METHOD: usize = 0;
+const PAYLOAD: usize = 1;
+const META: usize = 2;
+const PEER: usize = 3;
+const DEADLINE_MS: usize = 4;
+const COST: Duration = Duration::from_nanos(100);
+
+impl KernelFactory for RpcServerInput {
+    fn name(&self) -> &str {
+        "rpc_server_input"
+    }
+
+    fn bind(&self, node: &NodeSpec<'_>) -> Result<BoundKernel, Vec<BindError>> {
+        let Params {} = node.params.parse()?;
+        let mut signature = Signature::new(
+            [InputPort::required("call", Type::Call)],
+            [
+                OutputPort::new("method", Type::String),
+                OutputPort::new("payload", Type::Bytes),
+                OutputPort::new("meta", Type::Metadata),
+                OutputPort::new("peer", Type::String),
+                OutputPort::new("deadline_ms", Type::I64),
+            ],
+        );
+        signature.cost = COST;
+        Ok(BoundKernel { signature, body: Body::Inline(Box::new(Self)) })
+    }
+}
+
+impl Kernel for RpcServerInput {
+    fn run(&self, ports: &mut Ports<'_>, _cx: &RequestContext) -> Result<(), Fault> {
+        let handle = ports.call(0)?.clone();
+        let call = RpcServerCall::of(&handle)?;
+        let envelope = call.envelope();
+        if ports.wants(METHOD) {
+            ports.set(METHOD, Value::Str(envelope.method.clone()));
+        }
+        if ports.wants(PAYLOAD) {
+            ports.set(PAYLOAD, Value::Bytes(envelope.payload.clone()));
+        }
+        if ports.wants(META) {
+            ports.set(META, Value::Metadata(envelope.metadata.to_metadata()));
+        }
+        if ports.wants(PEER) {
+            ports.set(PEER, Value::Str(envelope.peer.clone()));
+        }
+        if ports.wants(DEADLINE_MS) {
+            ports.set(DEADLINE_MS, Value::I64(call.deadline_ms()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{call, outcome};
+
+    #[test]
+    fn the_envelope_comes_out_part_by_part() {
+        let expected = r#"method="/shop.Orders/Get" payload=bytes(2) meta=metadata(1) peer="127.0.0.1:9" deadline_ms=-1"#;
+        assert_eq!(outcome(&RpcServerInput, &json!({}), [("call", Value::Call(call()))]), expected);
+    }
+
+    #[test]
+    fn a_foreign_handle_is_refused() {
+        let expected = "INTERNAL: the call is a handle of another kind";
+        assert_eq!(outcome(&RpcServerInput, &json!({}), [("call", Value::Call(Arc::new(7)))]), expected);
+    }
+}
