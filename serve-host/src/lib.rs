@@ -6,12 +6,35 @@
 //! accept ──► admit ──► queue ──► pool ──► executor ──► kernel ──► respond
 //! ```
 //!
-//! `executor` is `exec-plan/src/executor.rs` and `kernel` is any file of `kernels/src`. [`ServeHost`]
-//! takes a call through all of them; transports turn what comes over a wire into a
+//! `executor` is `exec-plan/src/executor.rs` and `kernel` is any file of `kernels/src`. A [`ServeHost`]
+//! takes a call through all of them; a transport turns what comes over a wire into a
 //! [`kernels::RequestEnvelope`] and an answer back into what goes over it.
 
-pub mod admit;
-pub mod pool;
-pub mod queue;
-pub mod stats;
+mod accept;
+mod admit;
+mod drain;
+mod grpc;
+mod pool;
+mod queue;
+mod stats;
 mod sync;
+mod transport;
+
+pub use crate::accept::port::{BoxError, Fallback, FallbackBody, FallbackRequestBody};
+pub use crate::accept::stats::{ConnectionStats, Cut};
+pub use crate::accept::{BindError, Server, ServerConfig};
+pub use crate::admit::MaxInflight;
+pub use crate::drain::{Drain, DrainReport, Phase};
+pub use crate::grpc::RefusalReason;
+pub use crate::grpc::compression::ResponseCompression;
+pub use crate::pool::PoolThreads;
+pub use crate::queue::QueueCapacity;
+pub use crate::stats::{
+    CallCount, GraphSnapshot, LatencySnapshot, MAX_METHODS, OTHER_METHOD, RejectReason, StatsSnapshot,
+};
+pub use crate::transport::limits::{
+    ConnectionLimits, Http1Limits, Http2Limits, MessageLimits, TransportLimits,
+};
+pub use crate::transport::paced::{BodyError, Pace, PacedBody};
+pub use crate::transport::tonic::{GrpcService, UnaryBody, UnaryCall};
+pub use crate::transport::{Begun, PendingAnswer, UnaryHost};

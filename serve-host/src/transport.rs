@@ -1,0 +1,86 @@
+//! What the host and the transports say to each other.
+//!
+//! A transport turns bytes into a [`RequestEnvelope`], gives it to a [`UnaryHost`] and turns the
+//! [`Answer`] into bytes. [`UnaryHost::begin`] runs what is cheap at once and on the calling thread, so
+//! that a transport may run every request of one read before it writes all their answers. Anything else
+//! comes back as a [`PendingAnswer`]: a future whose waker is the transport's to choose, a task's or an
+//! entry in the mailbox of its thread.
+//!
+//! [`Transport`] is how the accept loop hands a connection over once it knows that the client speaks
+//! HTTP/2. [`tonic`] is the one over hyper; any other is driven the same way.
+
+pub(crate) mod budget;
+pub(crate) mod limits;
+pub(crate) mod paced;
+pub(crate) mod tonic;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::LocalBoxFuture;
+use kernels::{Answer, RequestEnvelope};
+
+use crate::accept::connection::{Connection, End};
+
+/// Whoever answers unary requests.
+pub trait UnaryHost: Send + Sync + 'static {
+    /// Begins a request. Must not block; a plan that might is answered later.
+    ///
+    /// The host enforces the deadline, and gives exactly one answer to every request.
+    fn begin(&self, envelope: RequestEnvelope) -> Begun;
+}
+
+/// What became of a request by the time [`UnaryHost::begin`] returned.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is answered.
+    Done(Answer),
+    /// It will be.
+    Pending(PendingAnswer),
+}
+
+/// An answer that will come. Dropping it cancels the call.
+pub struct PendingAnswer(Pin<Box<dyn Future<Output = Answer> + Send>>);
+
+/// One way to speak HTTP/2. Each I/O thread has its own.
+pub(crate) trait Transport {
+    /// Drives one connection until it ends. The client's preface has been seen and is still to be read.
+    ///
+    /// The connection's leash says when to send GOAWAY; whoever dropped the future has cut it off.
+    fn drive(self: Rc<Self>, connection: Connection) -> LocalBoxFuture<'static, End>;
+}
+
+// === impl UnaryHost ===
+
+impl<H: UnaryHost + ?Sized> UnaryHost for Arc<H> {
+    fn begin(&self, envelope: RequestEnvelope) -> Begun {
+        (**self).begin(envelope)
+    }
+}
+
+// === impl PendingAnswer ===
+
+impl PendingAnswer {
+    /// The answer that `future` gives. Dropping the future must cancel the call.
+    pub fn new(future: impl Future<Output = Answer> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl Future for PendingAnswer {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for PendingAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PendingAnswer")
+    }
+}
