@@ -11,6 +11,7 @@
 //! [`kernels::RequestEnvelope`] and an answer back into what goes over it.
 
 pub mod admit;
+pub mod config;
 pub mod pool;
 pub mod queue;
 pub mod stats;
