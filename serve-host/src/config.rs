@@ -26,7 +26,8 @@ use exec_plan::{GraphName, Version};
 pub use self::key::Key;
 pub use self::load::{ConfigErrors, ConfigFile, Loaded, Mistake, Origin, Sources};
 pub use self::scalar::{
-    AccessLogging, ByteSize, LogFormat, MaxInflight, QueueCapacity, Setting, Threads, TransportKind,
+    AccessLogging, ByteSize, Compression, LogFormat, MaxInflight, QueueCapacity, Setting, Threads,
+    TransportKind, parse_duration,
 };
 pub use self::show::Shown;
 pub(crate) use self::suggest::closest;
@@ -143,6 +144,8 @@ section! {
         in_flight: ByteSize = ByteSize::mib(256);
         /// The longest request target. It bounds Connect GET, too: larger messages must POST.
         max_uri: ByteSize = ByteSize::kib(8);
+        /// When responses are compressed; `mirror` does as the request did.
+        compression: Compression = Compression::Mirror;
     }
 }
 
@@ -167,6 +170,8 @@ section! {
         keepalive_interval: Duration = Duration::from_secs(60);
         /// How long the peer may take to say so.
         keepalive_timeout: Duration = Duration::from_secs(20);
+        /// A response of which the client takes no byte for this long is given up.
+        write_timeout: Duration = Duration::from_secs(60);
         /// A connection older than this is asked to go.
         max_age: Option<Duration> = None;
         /// How long a connection that was asked to go may finish its calls.

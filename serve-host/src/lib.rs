@@ -12,6 +12,7 @@
 
 pub mod admit;
 pub mod config;
+pub mod logs;
 pub mod pool;
 pub mod queue;
 pub mod stats;

@@ -24,7 +24,7 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         http2,
         admin,
         drain: _,
-        log: _,
+        log,
     } = config;
 
     must(
@@ -63,6 +63,13 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         "messages.max_receive",
         format!("one message could be larger than messages.in_flight ({})", messages.in_flight),
         "lower it, or raise messages.in_flight",
+    );
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter);
+    must(
+        filter.is_ok(),
+        "log.filter",
+        filter.map_or_else(|error| format!("{:?}: {error}", log.filter), |_| String::new()),
+        "write a level (error, warn, info, debug, trace), or directives: info,okra::access=off",
     );
     for (key, window) in
         [("http2.stream_window", http2.stream_window), ("http2.connection_window", http2.connection_window)]

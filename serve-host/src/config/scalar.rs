@@ -13,7 +13,10 @@ use exec_plan::{GraphName, Version};
 
 /// One setting of any type, as the key table sees it.
 pub trait Setting {
-    /// What a value looks like, `duration` for example.
+    /// What a value is called in a synopsis, `SIZE` for example.
+    fn noun(&self) -> &'static str;
+
+    /// What a value looks like, in words.
     fn expects(&self) -> &'static str;
 
     /// Takes a value, or says what is wrong with it and leaves the setting as it was.
@@ -55,6 +58,8 @@ pub enum Form {
 
 /// A type a setting may have.
 trait Scalar: Sized {
+    /// See [`Setting::noun`].
+    const NOUN: &'static str;
     /// See [`Setting::expects`].
     const EXPECTS: &'static str;
     /// The TOML forms it may take.
@@ -66,6 +71,10 @@ trait Scalar: Sized {
 }
 
 impl<T: Scalar> Setting for T {
+    fn noun(&self) -> &'static str {
+        T::NOUN
+    }
+
     fn expects(&self) -> &'static str {
         T::EXPECTS
     }
@@ -136,6 +145,7 @@ macro_rules! choice {
         }
 
         impl Scalar for $Choice {
+            const NOUN: &'static str = "WORD";
             const EXPECTS: &'static str = concat!("one of `", $first, "`" $(, ", `", $word, "`" )+);
 
             fn parse(text: &str) -> Result<Self, String> {
@@ -164,6 +174,18 @@ choice! {
         Tonic = "tonic",
         /// Our own.
         Native = "native",
+    }
+}
+
+choice! {
+    /// When responses are compressed.
+    pub enum Compression {
+        /// Never.
+        Never = "never",
+        /// As the request was, if the client accepts that.
+        Mirror = "mirror",
+        /// Whenever the client accepts an encoding known here.
+        Accepted = "accepted",
     }
 }
 
@@ -218,6 +240,7 @@ impl QueueCapacity {
 }
 
 impl Scalar for MaxInflight {
+    const NOUN: &'static str = NonZeroUsize::NOUN;
     const EXPECTS: &'static str = NonZeroUsize::EXPECTS;
     const FORMS: &'static [Form] = NonZeroUsize::FORMS;
 
@@ -231,6 +254,7 @@ impl Scalar for MaxInflight {
 }
 
 impl Scalar for QueueCapacity {
+    const NOUN: &'static str = usize::NOUN;
     const EXPECTS: &'static str = usize::EXPECTS;
     const FORMS: &'static [Form] = usize::FORMS;
 
@@ -247,8 +271,9 @@ impl Scalar for QueueCapacity {
 
 /// A type that `FromStr` and `Display` read and show.
 macro_rules! plain {
-    ($($Type:ty: $expects:literal, $forms:expr;)+) => { $(
+    ($($Type:ty: $noun:literal, $expects:literal, $forms:expr;)+) => { $(
         impl Scalar for $Type {
+            const NOUN: &'static str = $noun;
             const EXPECTS: &'static str = $expects;
             const FORMS: &'static [Form] = &$forms;
 
@@ -264,17 +289,18 @@ macro_rules! plain {
 }
 
 plain! {
-    bool: "`true` or `false`", [Form::Boolean];
-    u16: "a port number, 0 to 65535", [Form::Integer];
-    u32: "a whole number", [Form::Integer];
-    usize: "a whole number", [Form::Integer];
-    NonZeroU32: "a whole number above 0", [Form::Integer];
-    NonZeroUsize: "a whole number above 0", [Form::Integer];
-    GraphName: "the name of a graph", [Form::String];
-    Version: "a version: MAJOR.MINOR.PATCH or an integer", [Form::String, Form::Integer];
+    bool: "BOOL", "`true` or `false`", [Form::Boolean];
+    u16: "PORT", "a port number, 0 to 65535", [Form::Integer];
+    u32: "N", "a whole number", [Form::Integer];
+    usize: "N", "a whole number", [Form::Integer];
+    NonZeroU32: "N", "a whole number above 0", [Form::Integer];
+    NonZeroUsize: "N", "a whole number above 0", [Form::Integer];
+    GraphName: "GRAPH", "the name of a graph", [Form::String];
+    Version: "VERSION", "a version: MAJOR.MINOR.PATCH or an integer", [Form::String, Form::Integer];
 }
 
 impl Scalar for Threads {
+    const NOUN: &'static str = "N";
     const EXPECTS: &'static str = "`auto` or a whole number above 0";
     const FORMS: &'static [Form] = &[Form::String, Form::Integer];
 
@@ -306,6 +332,7 @@ impl Threads {
 // === impl text ===
 
 impl Scalar for String {
+    const NOUN: &'static str = "TEXT";
     const EXPECTS: &'static str = "text";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -318,6 +345,7 @@ impl Scalar for String {
 }
 
 impl Scalar for PathBuf {
+    const NOUN: &'static str = "PATH";
     const EXPECTS: &'static str = "a path";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -330,6 +358,7 @@ impl Scalar for PathBuf {
 }
 
 impl Scalar for IpAddr {
+    const NOUN: &'static str = "ADDRESS";
     const EXPECTS: &'static str = "an IP address or `localhost`";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -349,6 +378,7 @@ impl Scalar for IpAddr {
 const NONE: &str = "none";
 
 impl<T: Scalar> Scalar for Option<T> {
+    const NOUN: &'static str = T::NOUN;
     const EXPECTS: &'static str = T::EXPECTS;
     const FORMS: &'static [Form] = T::FORMS;
 
@@ -382,6 +412,7 @@ const SIZE_UNITS: [(&str, u64); 7] = [
 ];
 
 impl Scalar for Duration {
+    const NOUN: &'static str = "DURATION";
     const EXPECTS: &'static str = "a duration with its unit: `250ms`, `10s`, `5m`, `1h30m`";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -427,6 +458,14 @@ impl Scalar for Duration {
     }
 }
 
+/// Reads a duration as every setting writes it, `1m30s` for example.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    Scalar::parse(text)
+}
+
 impl ByteSize {
     /// So many KiB.
     pub const fn kib(count: u64) -> Self {
@@ -455,6 +494,7 @@ impl ByteSize {
 }
 
 impl Scalar for ByteSize {
+    const NOUN: &'static str = "SIZE";
     const EXPECTS: &'static str = "a size with its unit: `512B`, `64KiB`, `4MiB`";
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -25,6 +25,7 @@ fn two_values(key: &Key, expects: &str) -> [&'static str; 2] {
     match (key.path().as_str(), expects) {
         ("service.host" | "admin.host", _) => ["127.0.0.2", "127.0.0.3"],
         ("service.transport", _) => ["native", "tonic"],
+        ("messages.compression", _) => ["never", "accepted"],
         ("log.format", _) => ["json", "pretty"],
         ("log.access", _) => ["off", "all"],
         (_, "a path") => ["/a", "/b"],
@@ -107,9 +108,8 @@ fn no_two_keys_share_a_path_a_flag_or_a_variable() {
 
 #[test]
 fn what_is_shown_reads_back_as_the_same_configuration() {
-    let loaded =
-        load(&[("max_inflight", "7")], &[("RUST_LOG", "debug,hyper=\"off\"")], "[drain]\ngrace = \"90s\"")
-            .unwrap();
+    let odd = [("data_dir", "/a \"b\"\\c # d"), ("max_inflight", "7"), ("connections.max_age", "1h")];
+    let loaded = load(&odd, &[("RUST_LOG", "debug")], "[drain]\ngrace = \"90s\"").unwrap();
     for with_origin in [false, true] {
         let again = load(&[], &[], &loaded.to_toml(with_origin)).unwrap();
         assert_eq!(again.config, loaded.config);
@@ -168,6 +168,12 @@ fn values_must_go_together() {
         "default_graph_version = 3",
     );
     insta::assert_snapshot!(found);
+}
+
+#[test]
+fn a_log_filter_must_be_one() {
+    assert!(mistakes(&[("log.filter", "okra=loud")], &[], "").contains("log.filter: "));
+    assert!(load(&[("log.filter", "info,okra::access=off")], &[], "").is_ok());
 }
 
 #[test]
