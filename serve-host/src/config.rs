@@ -26,13 +26,14 @@ use exec_plan::{GraphName, Version};
 pub use self::key::Key;
 pub use self::load::{ConfigErrors, ConfigFile, Loaded, Mistake, Origin, Sources};
 pub use self::scalar::{
-    AccessLogging, ByteSize, Compression, LogFormat, MaxInflight, QueueCapacity, Setting, Threads,
-    TransportKind, parse_duration,
+    AccessLogging, ByteSize, Compression, LogFormat, Setting, Threads, TransportKind, parse_duration,
 };
 pub use self::show::Shown;
 pub(crate) use self::suggest::closest;
 
 use self::section::section;
+use crate::admit::MaxInflight;
+use crate::queue::QueueCapacity;
 
 /// Everything an operator may set.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -105,9 +106,9 @@ section! {
     /// Which requests are let in, and how long they may take.
     pub struct Admission at "" {
         /// How many requests may be in flight; more than that wait.
-        max_inflight: MaxInflight = MaxInflight::DEFAULT;
+        max_inflight: MaxInflight = MaxInflight(const { NonZeroUsize::new(1024).unwrap() });
         /// How many requests may wait; more than that are refused. 0 disables waiting.
-        queue_capacity: QueueCapacity = QueueCapacity::DEFAULT;
+        queue_capacity: QueueCapacity = QueueCapacity(1024);
         /// How long a request may wait before it is refused.
         max_queue_wait: Duration = Duration::from_secs(1);
         /// The deadline of a request that brings none.

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use exec_plan::{GraphName, Version};
 
+use crate::admit::MaxInflight;
+use crate::queue::QueueCapacity;
+
 /// One setting of any type, as the key table sees it.
 pub trait Setting {
     /// What a value is called in a synopsis, `SIZE` for example.
@@ -106,14 +109,6 @@ impl<T: Scalar> Setting for T {
         toml::Value::String(text)
     }
 }
-
-/// How many requests may be in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxInflight(pub NonZeroUsize);
-
-/// How many requests may wait; 0 disables waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueCapacity(pub usize);
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -228,16 +223,6 @@ impl Form {
 }
 
 // === impl limits ===
-
-impl MaxInflight {
-    /// The default.
-    pub const DEFAULT: Self = Self(NonZeroUsize::new(1024).unwrap());
-}
-
-impl QueueCapacity {
-    /// The default.
-    pub const DEFAULT: Self = Self(1024);
-}
 
 impl Scalar for MaxInflight {
     const NOUN: &'static str = NonZeroUsize::NOUN;
