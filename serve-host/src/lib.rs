@@ -12,8 +12,10 @@
 
 mod accept;
 mod admit;
+pub mod config;
 mod drain;
 mod grpc;
+pub mod logs;
 mod pool;
 mod queue;
 mod stats;

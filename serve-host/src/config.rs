@@ -1,0 +1,268 @@
+//! Configuration: one typed tree, parsed whole before anything is bound.
+//!
+//! Every key stands in this file once, with its type, default and help. Its place in `okra.toml`, its
+//! `OKRA_*` variable, its flag, `okra serve --help`, `okra config show` and the errors all come from
+//! that one line, so they cannot drift apart. A flag wins over the environment, the environment over
+//! the file, the file over the default.
+//!
+//! Loading reads no socket and no secret: secrets are named by `*_file` keys and read by their users.
+//! Every mistake is reported at once, each with its place and a way out.
+
+mod check;
+mod key;
+mod load;
+mod scalar;
+mod section;
+mod show;
+mod suggest;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use exec_plan::{GraphName, Version};
+
+pub use self::key::Key;
+pub use self::load::{ConfigErrors, ConfigFile, Loaded, Mistake, Origin, Sources};
+pub use self::scalar::{
+    AccessLogging, ByteSize, Compression, LogFormat, Setting, Threads, TransportKind, parse_duration,
+};
+pub use self::show::Shown;
+pub(crate) use self::suggest::closest;
+
+use self::section::section;
+use crate::admit::MaxInflight;
+use crate::queue::QueueCapacity;
+
+/// Everything an operator may set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Which graphs are served, and where state lives.
+    pub graphs: Graphs,
+    /// Which requests are let in, and how long they may take.
+    pub admission: Admission,
+    /// Where RPC clients connect.
+    pub service: Service,
+    /// How large messages may be.
+    pub messages: Messages,
+    /// What a connection may do on the service port.
+    pub connections: Connections,
+    /// Limits of HTTP/1.1 on the service port.
+    pub http1: Http1,
+    /// Limits of HTTP/2 on the service port.
+    pub http2: Http2,
+    /// The control plane.
+    pub admin: Admin,
+    /// How the host stops.
+    pub drain: Drain,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+impl Config {
+    /// Visits every setting, section by section.
+    pub fn each(&mut self, visit: &mut dyn FnMut(Key, &mut dyn Setting)) {
+        self.graphs.each(visit);
+        self.admission.each(visit);
+        self.service.each(visit);
+        self.messages.each(visit);
+        self.connections.each(visit);
+        self.http1.each(visit);
+        self.http2.each(visit);
+        self.admin.each(visit);
+        self.drain.each(visit);
+        self.log.each(visit);
+    }
+
+    /// Every key there is, in the order of [`each`](Self::each).
+    pub fn keys() -> Vec<Key> {
+        let mut keys = Vec::new();
+        Self::default().each(&mut |key, _| keys.push(key));
+        keys
+    }
+}
+
+section! {
+    /// Which graphs are served, and where state lives.
+    pub struct Graphs at "" {
+        /// The directory that keeps published graphs across restarts. Without one, what the control
+        /// plane publishes is gone when the process ends.
+        data_dir: Option<PathBuf> = None;
+        /// A graph document, or a directory of them, to serve.
+        graphs: Option<PathBuf> = None;
+        /// Whether a document that changes under `graphs` is published as it changes.
+        watch: bool = true;
+        /// The graph that answers calls which no graph serves by name.
+        default_graph: Option<GraphName> = None;
+        /// The version the default graph is pinned to, instead of the active one.
+        default_graph_version: Option<Version> = None;
+        /// How many versions of each graph are kept for a rollback.
+        keep_versions: NonZeroUsize = const { NonZeroUsize::new(10).unwrap() };
+    }
+}
+
+section! {
+    /// Which requests are let in, and how long they may take.
+    pub struct Admission at "" {
+        /// How many requests may be in flight; more than that wait.
+        max_inflight: MaxInflight = MaxInflight(const { NonZeroUsize::new(1024).unwrap() });
+        /// How many requests may wait; more than that are refused. 0 disables waiting.
+        queue_capacity: QueueCapacity = QueueCapacity(1024);
+        /// How long a request may wait before it is refused.
+        max_queue_wait: Duration = Duration::from_secs(1);
+        /// The deadline of a request that brings none.
+        default_timeout: Duration = Duration::from_secs(30);
+        /// The longest deadline a request may bring; a later one is cut to this.
+        max_timeout: Duration = Duration::from_secs(3600);
+        /// Threads for graphs that block or wait.
+        pool_threads: Threads = Threads::Auto;
+    }
+}
+
+section! {
+    /// Where RPC clients connect.
+    pub struct Service at "service" {
+        /// The address of the service port.
+        host: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED), flag "host";
+        /// The service port: gRPC, gRPC-Web and Connect. 0 takes a free one and announces it.
+        port: u16 = 8080;
+        /// Threads that read and write connections.
+        io_threads: Threads = Threads::Auto, flag "io-threads";
+        /// The HTTP/2 stack of the service port.
+        transport: TransportKind = TransportKind::Tonic, flag "transport";
+    }
+}
+
+section! {
+    /// How large messages may be.
+    pub struct Messages at "messages" {
+        /// The largest request message, counted after decompression.
+        max_receive: ByteSize = ByteSize::mib(4);
+        /// The largest response message, counted before compression.
+        max_send: ByteSize = ByteSize::mib(16);
+        /// The bytes of request bodies held at one time, over all connections.
+        in_flight: ByteSize = ByteSize::mib(256);
+        /// The longest request target. It bounds Connect GET, too: larger messages must POST.
+        max_uri: ByteSize = ByteSize::kib(8);
+        /// When responses are compressed; `mirror` does as the request did.
+        compression: Compression = Compression::Mirror;
+    }
+}
+
+section! {
+    /// What a connection may do on the service port.
+    pub struct Connections at "connections" {
+        /// Connections at one time; fewer if the process may not open that many files.
+        max: NonZeroUsize = const { NonZeroUsize::new(10_000).unwrap() };
+        /// Connections at one time from one address.
+        max_per_ip: NonZeroUsize = const { NonZeroUsize::new(256).unwrap() };
+        /// Files kept free for everything that is not a connection.
+        reserved_files: u32 = 256;
+        /// From the first byte to a full HTTP/1 header or HTTP/2 preface.
+        handshake_timeout: Duration = Duration::from_secs(10);
+        /// A whole request message must arrive in this time, or by its deadline.
+        body_timeout: Duration = Duration::from_secs(30);
+        /// A request body that makes no progress for this long is given up.
+        body_idle_timeout: Duration = Duration::from_secs(10);
+        /// A connection without a call is closed after this time.
+        idle_timeout: Duration = Duration::from_secs(300);
+        /// How often a quiet connection is asked whether its peer is still there.
+        keepalive_interval: Duration = Duration::from_secs(60);
+        /// How long the peer may take to say so.
+        keepalive_timeout: Duration = Duration::from_secs(20);
+        /// A response of which the client takes no byte for this long is given up.
+        write_timeout: Duration = Duration::from_secs(60);
+        /// A connection older than this is asked to go.
+        max_age: Option<Duration> = None;
+        /// How long a connection that was asked to go may finish its calls.
+        max_age_grace: Duration = Duration::from_secs(30);
+    }
+}
+
+section! {
+    /// Limits of HTTP/1.1 on the service port.
+    pub struct Http1 at "http1" {
+        /// Header lines of one request.
+        max_headers: NonZeroU32 = const { NonZeroU32::new(100).unwrap() };
+        /// The bytes of one request's head.
+        max_head: ByteSize = ByteSize::kib(64);
+    }
+}
+
+section! {
+    /// Limits of HTTP/2 on the service port.
+    pub struct Http2 at "http2" {
+        /// Calls at one time on one connection.
+        max_streams: NonZeroU32 = const { NonZeroU32::new(200).unwrap() };
+        /// The size of one request's header list.
+        max_header_list: ByteSize = ByteSize::kib(16);
+        /// The size of the table that compresses headers.
+        header_table: ByteSize = ByteSize::kib(4);
+        /// Bytes of one call that a client may send ahead.
+        stream_window: ByteSize = ByteSize::mib(1);
+        /// Bytes of all calls of a connection that a client may send ahead.
+        connection_window: ByteSize = ByteSize::mib(1);
+        /// Response bytes of one call that may wait for the client.
+        send_buffer: ByteSize = ByteSize::kib(400);
+        /// Calls that a client may take back before they were looked at (CVE-2023-44487).
+        max_pending_resets: u32 = 20;
+        /// Resets that a client may provoke on one connection (CVE-2025-8671).
+        max_local_resets: u32 = 1024;
+    }
+}
+
+section! {
+    /// The control plane: REST, metrics and probes.
+    pub struct Admin at "admin" {
+        /// The address of the admin port. Any other than a loopback address needs a token.
+        host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        /// The admin port. 0 takes a free one and announces it.
+        port: u16 = 8081;
+        /// A file whose content is the token that every change and every look inside needs; at least
+        /// 128 bits, as 22 or more characters.
+        token_file: Option<PathBuf> = None;
+        /// Connections at one time.
+        max_connections: NonZeroUsize = const { NonZeroUsize::new(64).unwrap() };
+        /// The whole head of a request must arrive in this time.
+        header_timeout: Duration = Duration::from_secs(10);
+        /// A request must be read and answered in this time.
+        request_timeout: Duration = Duration::from_secs(60);
+        /// The largest request body that is not a graph.
+        max_body: ByteSize = ByteSize::kib(64);
+        /// The largest graph document.
+        max_document: ByteSize = ByteSize::mib(16);
+        /// Changes that may wait while another one is made; more than that are refused.
+        max_waiting_changes: u32 = 4;
+        /// Wrong tokens from one address within a minute, after which that address must wait.
+        max_auth_failures: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
+    }
+}
+
+section! {
+    /// How the host stops.
+    pub struct Drain at "drain" {
+        /// How long calls in flight may take to finish before they are cut off.
+        grace: Duration = Duration::from_secs(30);
+        /// How long the host goes on accepting after it said that it is not ready, so that load
+        /// balancers may look away first.
+        lame_duck: Duration = Duration::ZERO;
+    }
+}
+
+section! {
+    /// What is logged, and how.
+    pub struct Log at "log" {
+        /// The form of a line; `auto` is pretty on a terminal and JSON elsewhere.
+        format: LogFormat = LogFormat::Auto;
+        /// Which events are logged: a level, or directives such as `info,okra::access=off`.
+        filter: String = "info".to_owned(), env "RUST_LOG";
+        /// Which calls get a line of their own, under the target `okra::access`.
+        access: AccessLogging = AccessLogging::Failures;
+        /// One in how many successful calls gets its line; failed ones always do.
+        access_sample: NonZeroU32 = NonZeroU32::MIN;
+    }
+}
+
+#[cfg(test)]
+mod tests;
