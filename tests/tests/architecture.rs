@@ -97,6 +97,34 @@ fn nothing_is_unsafe() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn every_kernel_has_a_file_a_contract_and_a_graph() -> anyhow::Result<()> {
+    let sources = sources()?;
+    let graphs: Vec<_> = files("*.json")?.into_iter().filter(|path| path.starts_with("graphs")).collect();
+    let graphs: Vec<_> = graphs
+        .iter()
+        .map(|path| std::fs::read_to_string(repository().join(path)))
+        .collect::<Result<_, _>>()?;
+    let graphs: String = graphs.concat();
+    let mut kernels = 0;
+    for (path, text) in sources.iter().filter(|(path, _)| path.starts_with("kernels/src")) {
+        if !text.contains("\nimpl KernelFactory for ") {
+            continue;
+        }
+        let name = path.file_stem().and_then(|stem| stem.to_str()).context("a file has a name")?;
+        assert!(
+            text.starts_with(&format!("//! `{name}`: ")),
+            "{} does not begin with its contract",
+            path.display()
+        );
+        assert!(text.contains(&format!("\"{name}\"")), "{} does not define {name:?}", path.display());
+        assert!(graphs.contains(&format!("\"kernel\": \"{name}\"")), "no graph in graphs/ uses {name}");
+        kernels += 1;
+    }
+    assert!(kernels >= 20, "only {kernels} kernels were found");
+    Ok(())
+}
+
 /// What `cargo metadata` says.
 struct Workspace {
     members: BTreeMap<String, Value>,
@@ -163,20 +191,26 @@ fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
         .filter_map(|dependency| dependency["name"].as_str())
 }
 
-/// Every Rust file that git knows or would add, with its text.
+/// Every Rust file with its text.
 fn sources() -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut sources = Vec::new();
+    for path in files("*.rs")? {
+        let text = std::fs::read_to_string(repository().join(&path))?;
+        sources.push((path, text));
+    }
+    anyhow::ensure!(sources.len() > 10, "the sources were not found");
+    Ok(sources)
+}
+
+/// Every file of this kind that git knows or would add.
+fn files(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"])
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", pattern])
         .current_dir(repository())
         .output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listed = String::from_utf8(output.stdout)?;
-    let files = listed.lines().map(Path::new).filter(|path| repository().join(path).is_file());
-    let sources: Vec<_> = files
-        .map(|path| anyhow::Ok((path.to_owned(), std::fs::read_to_string(repository().join(path))?)))
-        .collect::<Result<_, _>>()?;
-    anyhow::ensure!(sources.len() > 10, "the sources were not found");
-    Ok(sources)
+    Ok(listed.lines().map(PathBuf::from).filter(|path| repository().join(path).is_file()).collect())
 }
 
 fn paths(sources: &[(PathBuf, String)]) -> Vec<&Path> {
