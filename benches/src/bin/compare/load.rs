@@ -1,0 +1,183 @@
+//! One way of driving a server with `h2load`, and what it said.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::str::FromStr;
+
+use anyhow::{Context as _, ensure};
+use tempfile::NamedTempFile;
+
+use crate::peers::{message, on_core};
+
+/// Connections, and calls at a time on each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shape {
+    connections: u32,
+    streams: u32,
+}
+
+/// A run to be made: how many requests of what bytes in which shape.
+pub(crate) struct Load {
+    size: usize,
+    shape: Shape,
+    requests: u64,
+    pinned: bool,
+    frame: NamedTempFile,
+}
+
+/// What the client saw.
+pub(crate) struct Driven {
+    pub(crate) requests_per_second: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
+// === impl Shape ===
+
+impl FromStr for Shape {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (connections, streams) =
+            text.split_once('x').context("expected CONNECTIONSxSTREAMS, as in 8x32")?;
+        Ok(Self { connections: connections.parse()?, streams: streams.parse()? })
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.connections, self.streams)
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    pub(crate) fn new(size: usize, shape: Shape, effort: u32, pinned: bool) -> anyhow::Result<Self> {
+        let message = message(size)?;
+        let mut framed = vec![0];
+        framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
+        framed.extend_from_slice(&message);
+        let frame = NamedTempFile::new()?;
+        std::fs::write(frame.path(), &framed)?;
+        let usual = if shape.connections * shape.streams == 1 { ALONE } else { CROWDED };
+        // A whole number for each connection, so that all of them work to the end.
+        let each = (usual * u64::from(effort) / 100 / u64::from(shape.connections)).max(1);
+        Ok(Self { size, shape, requests: each * u64::from(shape.connections), pinned, frame })
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Lets the server fill its caches.
+    pub(crate) fn warm_up(&self, server: SocketAddr) -> anyhow::Result<()> {
+        let requests = (self.requests / 20).max(u64::from(self.shape.connections));
+        self.finished(self.client().args(self.arguments(server, requests)), requests).map(drop)
+    }
+
+    /// Drives the server and reads the latencies that the client logged.
+    pub(crate) fn drive(&self, server: SocketAddr) -> anyhow::Result<Driven> {
+        let log = NamedTempFile::new()?;
+        let mut client = self.client();
+        client.args(self.arguments(server, self.requests)).arg("--log-file").arg(log.path());
+        let text = self.finished(&mut client, self.requests)?;
+        let line = text.lines().find(|line| line.starts_with("finished in")).context("no closing line")?;
+        let rate = line.split(", ").nth(1).and_then(|part| part.split(' ').next()).context("no rate")?;
+
+        let log = std::fs::read_to_string(log.path())?;
+        let mut latencies: Vec<u64> = log
+            .lines()
+            .map(|line| anyhow::Ok(line.split('\t').nth(2).context("three columns")?.parse()?))
+            .collect::<Result<_, _>>()?;
+        ensure!(latencies.len() as u64 == self.requests, "{} latencies logged", latencies.len());
+        latencies.sort_unstable();
+        let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100] as f64;
+        Ok(Driven { requests_per_second: rate.parse()?, p50_us: at(50), p99_us: at(99) })
+    }
+
+    /// The server's system calls for each request; `None` where the machine cannot count them.
+    pub(crate) fn syscalls(&self, process: u32, server: SocketAddr) -> anyhow::Result<Option<f64>> {
+        let counts = NamedTempFile::new()?;
+        let mut perf = Command::new("perf");
+        perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", &process.to_string(), "-o"])
+            .arg(counts.path())
+            .arg("--");
+        if self.pinned {
+            perf.args(["taskset", "-c", &CLIENT_CORE.to_string()]);
+        }
+        perf.arg("h2load").args(self.arguments(server, self.requests));
+        let Ok(output) = perf.output() else { return Ok(None) };
+        let counts = std::fs::read_to_string(counts.path())?;
+        let count =
+            counts.lines().find(|line| line.contains("sys_enter")).and_then(|line| line.split(',').next());
+        let Some(count) = count.and_then(|count| count.parse::<f64>().ok()) else { return Ok(None) };
+        self.check(&String::from_utf8_lossy(&output.stdout), self.requests)?;
+        Ok(Some(count / self.requests as f64))
+    }
+
+    fn client(&self) -> Command {
+        if !self.pinned {
+            return Command::new("h2load");
+        }
+        let mut command = on_core(CLIENT_CORE);
+        command.arg("h2load");
+        command
+    }
+
+    fn arguments(&self, server: SocketAddr, requests: u64) -> Vec<String> {
+        let (connections, streams) = (self.shape.connections, self.shape.streams);
+        let frame = self.frame.path().display();
+        [
+            format!("-n{requests}"),
+            format!("-c{connections}"),
+            format!("-m{streams}"),
+            "-t1".to_owned(),
+            format!("-d{frame}"),
+            "-Hcontent-type: application/grpc".to_owned(),
+            "-Hte: trailers".to_owned(),
+            format!("http://{server}/echo.Echo/Say"),
+        ]
+        .into()
+    }
+
+    fn finished(&self, client: &mut Command, requests: u64) -> anyhow::Result<String> {
+        let output = client.output().context("h2load: install nghttp2-client")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "h2load: {}", output.status);
+        self.check(&text, requests)?;
+        Ok(text)
+    }
+
+    /// Every request succeeded and brought its whole message back: a gRPC error carries none.
+    fn check(&self, text: &str, requests: u64) -> anyhow::Result<()> {
+        ensure!(text.contains(&format!(" {requests} succeeded, 0 failed, 0 errored, 0 timeout")), "{text}");
+        let owed = requests * (self.size as u64 + PREFIX);
+        ensure!(text.contains(&format!("({owed}) data")), "{owed} bytes of messages are owed:\n{text}");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} B, {}", self.size, self.shape)
+    }
+}
+
+/// Requests of a run with many calls at a time: about one second of a plain tonic server.
+const CROWDED: u64 = 64_000;
+/// Requests of a run with one call at a time.
+const ALONE: u64 = 8_000;
+/// The core of a pinned client.
+const CLIENT_CORE: usize = 1;
+/// The bytes before a gRPC message.
+const PREFIX: u64 = 5;

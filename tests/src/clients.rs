@@ -1,0 +1,77 @@
+//! Third-party clients, fetched by `tests/run` into `target/clients`.
+//!
+//! A client that is not there is said loudly. Where `CI` is set it fails the test: a proof that did not
+//! run is no proof.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::repository;
+
+/// The Python of the virtual environment that has grpcio.
+///
+/// # Errors
+/// If it is missing where `CI` is set.
+pub fn python() -> anyhow::Result<Option<Command>> {
+    fetched("python/bin/python")
+}
+
+/// Node, with grpc-js in its path.
+///
+/// # Errors
+/// If it is missing where `CI` is set.
+pub fn node() -> anyhow::Result<Option<Command>> {
+    let modules = folder().join("node/node_modules");
+    if !modules.join("@grpc/grpc-js").is_dir() {
+        return missing("grpc-js");
+    }
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", modules);
+    Ok(Some(node))
+}
+
+/// A Go tool: `ghz`, `grpcurl` or `h2spec`.
+///
+/// # Errors
+/// If it is missing where `CI` is set.
+pub fn go_tool(name: &str) -> anyhow::Result<Option<Command>> {
+    fetched(&format!("bin/{name}"))
+}
+
+/// A script in `tests/clients`.
+pub fn script(path: &str) -> PathBuf {
+    repository().join("tests/clients").join(path)
+}
+
+/// Runs a client to its end and gives what it printed.
+///
+/// # Errors
+/// What it wrote, if it fails.
+pub fn run(client: &mut Command) -> anyhow::Result<String> {
+    let output = client.output()?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{client:?}: {}\n{stdout}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(stdout)
+}
+
+fn fetched(path: &str) -> anyhow::Result<Option<Command>> {
+    let full = folder().join(path);
+    if full.exists() { Ok(Some(Command::new(full))) } else { missing(path) }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that could not run says so")]
+fn missing(what: &str) -> anyhow::Result<Option<Command>> {
+    if std::env::var_os("CI").is_some() {
+        bail!("{what} is not in {}: run tests/run", folder().display());
+    }
+    eprintln!("NOT RUN: {what} is not in {}: run tests/run", folder().display());
+    Ok(None)
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("OKRA_CLIENTS").map_or_else(|| repository().join("target/clients"), PathBuf::from)
+}
