@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::plan::ExecPlan;
+use crate::store::PlanLease;
 use crate::trace::{TraceParent, TraceSink};
 use crate::value::{Type, Value};
 
@@ -45,8 +45,8 @@ pub struct EnvSchema {
 
 /// Finds the plan of another graph, for kernels that run one.
 pub trait GraphResolver: Send + Sync {
-    /// The plan that answers for the graph of this name now.
-    fn plan(&self, name: &str) -> Option<Arc<ExecPlan>>;
+    /// The plan that answers for the graph of this name now, to be kept for as long as it runs.
+    fn plan(&self, name: &str) -> Option<PlanLease>;
 }
 
 /// Everything one run may ask about its request. Cheap to build: an inline run allocates nothing for it.

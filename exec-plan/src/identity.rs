@@ -1,5 +1,6 @@
 //! What identifies a graph: its name, its version and the hash of its content.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -41,6 +42,12 @@ impl GraphName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for GraphName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -157,6 +164,26 @@ impl FromStr for ContentHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hex digits")]
 pub struct InvalidHash;
+
+/// Serializes as the text that `Display` gives and `FromStr` reads.
+macro_rules! serialize_as_text {
+    ($($kind:ty),+) => {$(
+        impl serde::Serialize for $kind {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $kind {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+serialize_as_text!(GraphName, Version, ContentHash);
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,8 @@ mod metadata;
 mod plan;
 mod ports;
 mod proof;
+mod store;
+mod sync;
 mod trace;
 mod value;
 mod wire;
@@ -43,5 +45,9 @@ pub use crate::kernel::{
 pub use crate::metadata::{InvalidName, Metadata, is_valid_name};
 pub use crate::plan::{Class, ExecPlan, GraphSource};
 pub use crate::ports::{Inputs, Outputs, Ports, ReadInputs};
+pub use crate::store::{
+    DiskError, EvictError, Finding, GraphStatus, OpenError, PlanLease, PlanStore, PublishError, Recovery,
+    ReleaseId, Role, StageError, Staged, StoreOptions, SwapCause, SwapReceipt, Unresolved, VersionStatus,
+};
 pub use crate::trace::{InvalidTraceParent, NodeEnd, TraceEvent, TraceParent, TraceSink};
 pub use crate::value::{Handle, Type, TypeSet, Value};

@@ -15,9 +15,11 @@ mod admit;
 pub mod config;
 mod drain;
 mod grpc;
+mod host;
 pub mod logs;
 mod pool;
 mod queue;
+mod respond;
 mod stats;
 mod sync;
 mod transport;
@@ -29,8 +31,10 @@ pub use crate::admit::MaxInflight;
 pub use crate::drain::{Drain, DrainReport, Phase};
 pub use crate::grpc::RefusalReason;
 pub use crate::grpc::compression::ResponseCompression;
+pub use crate::host::{ACCESS_TARGET, HostConfig, ServeHost};
 pub use crate::pool::PoolThreads;
 pub use crate::queue::QueueCapacity;
+pub use crate::respond::{NODE_KEY, PLAN_KEY, PUSHBACK_KEY};
 pub use crate::stats::{
     CallCount, GraphSnapshot, LatencySnapshot, MAX_METHODS, OTHER_METHOD, RejectReason, StatsSnapshot,
 };

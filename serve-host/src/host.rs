@@ -1,0 +1,285 @@
+//! The host: takes a call through admission, queue, pool and executor to its one answer.
+//!
+//! [`UnaryHost::begin`] is all a transport needs. A refused call and an inline plan are done when it
+//! returns; any other call is a [`PendingAnswer`](crate::PendingAnswer), which enforces the deadline itself and cancels the
+//! call when it is dropped. The host owns no socket.
+//!
+//! Invariants: the plan is resolved once, on arrival, and stays with the call; an accepted call ends in
+//! the stats exactly once, after its run has ended, and gives its permit back with it; whoever closes a
+//! call first, graph, deadline, client or drain, decides how it ended.
+
+mod pending;
+mod run;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use exec_plan::{Cancel, Class, PlanLease, PlanStore, RequestContext, TraceSink, Version};
+use kernels::{Closed, RequestEnvelope, RpcServerCall};
+
+use self::pending::PendingCall;
+use crate::admit::{Gate, MaxInflight, Refusal};
+use crate::pool::{Pool, PoolThreads};
+use crate::queue::QueueCapacity;
+use crate::respond::{Failure, PLAN_KEY, Rejection};
+use crate::stats::{ShardIndex, Stats, StatsSnapshot};
+use crate::transport::{Begun, PendingAnswer, UnaryHost};
+
+pub use self::run::ACCESS_TARGET;
+
+/// The settings of a host. Every wait and every queue of a call is bounded by one of them.
+#[derive(Clone, Copy, Debug)]
+pub struct HostConfig {
+    /// Calls that may run at once; default 1,024.
+    pub max_inflight: MaxInflight,
+    /// Calls that may wait for a permit; default 1,024, 0 for none.
+    pub queue_capacity: QueueCapacity,
+    /// The longest a call waits for a permit; default 1 s.
+    pub max_queue_wait: Duration,
+    /// The deadline of a call whose client gives none; default 30 s.
+    pub default_timeout: Duration,
+    /// The longest deadline a client may ask for; default 1 h.
+    pub max_timeout: Duration,
+    /// Threads of the request pool; default: one per core, but at least two.
+    pub pool_threads: PoolThreads,
+}
+
+/// Hosts the graphs of a plan store. Clones share one host.
+#[derive(Clone)]
+pub struct ServeHost {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<PlanStore>,
+    gate: Arc<Gate<Work>>,
+    core: Arc<Core>,
+    config: HostConfig,
+}
+
+/// What running a call needs, apart from the gate that let it pass.
+struct Core {
+    pool: Pool,
+    stats: Stats,
+    store: Arc<PlanStore>,
+    trace: Option<Arc<dyn TraceSink>>,
+}
+
+/// One accepted call on its way through the host.
+struct Work {
+    call: Arc<RpcServerCall>,
+    plan: PlanLease,
+    cancel: Cancel,
+    deadline: Instant,
+    arrived: Instant,
+    shard: ShardIndex,
+    names_plan: bool,
+}
+
+// === impl HostConfig ===
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let at_least =
+            |floor: usize, count: usize| NonZeroUsize::new(count.max(floor)).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            max_inflight: MaxInflight(at_least(1, 1024)),
+            queue_capacity: QueueCapacity(1024),
+            max_queue_wait: Duration::from_secs(1),
+            default_timeout: Duration::from_secs(30),
+            max_timeout: Duration::from_secs(3600),
+            pool_threads: PoolThreads(at_least(2, cores)),
+        }
+    }
+}
+
+// === impl ServeHost ===
+
+impl ServeHost {
+    /// A host for the graphs of this store.
+    ///
+    /// # Errors
+    /// The system's, if it has no threads left for the request pool.
+    pub fn new(store: Arc<PlanStore>, config: HostConfig) -> io::Result<Self> {
+        Self::with_trace(store, config, None)
+    }
+
+    /// A host whose runs are watched.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_trace(
+        store: Arc<PlanStore>,
+        config: HostConfig,
+        trace: Option<Arc<dyn TraceSink>>,
+    ) -> io::Result<Self> {
+        let pool = Pool::start(config.pool_threads, config.max_inflight.0)?;
+        let core = Arc::new(Core { pool, stats: Stats::new(), store: store.clone(), trace });
+        let gate = Gate::new(config.max_inflight, config.queue_capacity, {
+            let core = core.clone();
+            move |permit, work| core.serve_waiting(permit, work)
+        });
+        Ok(Self { inner: Arc::new(Inner { store, gate, core, config }) })
+    }
+
+    /// The plans this host serves from.
+    pub fn store(&self) -> &Arc<PlanStore> {
+        &self.inner.store
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &HostConfig {
+        &self.inner.config
+    }
+
+    /// The figures now.
+    pub fn stats(&self) -> StatsSnapshot {
+        self.inner.core.stats.snapshot()
+    }
+
+    /// Refuses calls from now on and answers those that wait in line; those that run go on.
+    pub fn close(&self) {
+        for work in self.inner.gate.close() {
+            self.inner.core.end_waiting(&work, Closed::Failed(Failure::Drained.code()), &Failure::Drained);
+        }
+    }
+
+    /// Whether the host refuses calls.
+    pub fn is_closed(&self) -> bool {
+        self.inner.gate.is_closed()
+    }
+
+    fn admit(
+        &self,
+        mut envelope: RequestEnvelope,
+        arrived: Instant,
+        shard: ShardIndex,
+    ) -> Result<Begun, Rejection> {
+        let Inner { gate, core, config, .. } = &*self.inner;
+        if gate.is_closed() {
+            return Err(Rejection::Draining);
+        }
+        let deadline = match envelope.deadline {
+            Some(deadline) if deadline <= arrived => return Err(Rejection::DeadlineExpired),
+            Some(deadline) => deadline.min(arrived + config.max_timeout),
+            None => arrived + config.default_timeout,
+        };
+        let plan = self.resolve(&envelope)?;
+        // What the graph reads as its deadline is the client's own, −1 if it gave none.
+        envelope.deadline = envelope.deadline.map(|_| deadline);
+        let names_plan = envelope.metadata.first(PLAN_KEY).is_some();
+        let work = |call, cancel, plan| Work { call, plan, cancel, deadline, arrived, shard, names_plan };
+        match gate.try_pass() {
+            Some(permit) if plan.class() == Class::Inline => {
+                let call = Arc::new(RpcServerCall::new(envelope));
+                core.stats.accepted_running(shard);
+                Ok(Begun::Done(core.run_inline(permit, &work(call, Cancel::never(), plan))))
+            }
+            Some(permit) => {
+                let (call, answer) = pending::call(envelope);
+                let work = work(call, Cancel::new(), plan);
+                let pending = PendingCall::running(core, &work, answer);
+                core.stats.accepted_running(shard);
+                core.run_pooled(permit, work);
+                Ok(Begun::Pending(PendingAnswer::new(pending)))
+            }
+            None => {
+                let (call, answer) = pending::call(envelope);
+                let work = work(call, Cancel::new(), plan);
+                let mut pending = PendingCall::running(core, &work, answer);
+                let joined = || core.stats.accepted_waiting(shard);
+                let ticket = gate.wait(work, joined).map_err(|refusal| match refusal {
+                    Refusal::Closed(_) => Rejection::Draining,
+                    Refusal::Full(_) => Rejection::QueueFull {
+                        max_inflight: config.max_inflight.0.get(),
+                        capacity: config.queue_capacity.0,
+                    },
+                })?;
+                pending.wait_in_line(gate, ticket, arrived + config.max_queue_wait);
+                Ok(Begun::Pending(PendingAnswer::new(pending)))
+            }
+        }
+    }
+
+    /// Finds the plan: by the service of the method, else by the metadata, else the default.
+    fn resolve(&self, envelope: &RequestEnvelope) -> Result<PlanLease, Rejection> {
+        let store = &self.inner.store;
+        let text = |names: [&str; 2]| {
+            let value = names.into_iter().find_map(|name| envelope.metadata.first(name))?;
+            Some(String::from_utf8_lossy(&value).into_owned())
+        };
+        let version = match text(["okra-graph-version", "sr-graph-version"]) {
+            None => None,
+            Some(version) => match version.parse::<Version>() {
+                Ok(version) => Some(version),
+                Err(_) => return Err(Rejection::InvalidVersion { version }),
+            },
+        };
+        let service = envelope.method.strip_prefix('/').and_then(|method| method.rsplit_once('/'));
+        let by_service = service.and_then(|(service, _)| store.resolve_service(service));
+        let lease = match by_service {
+            Some(lease) => lease,
+            None => match text(["okra-graph", "sr-graph-name"]) {
+                Some(graph) => return self.named(&graph, version),
+                None => store
+                    .resolve_default()
+                    .ok_or_else(|| Rejection::NoGraph { method: envelope.method.clone() })?,
+            },
+        };
+        match version {
+            Some(version) if *lease.version() != version => self.named(lease.name().as_str(), Some(version)),
+            Some(_) | None => Ok(lease),
+        }
+    }
+
+    fn named(&self, graph: &str, version: Option<Version>) -> Result<PlanLease, Rejection> {
+        let found = self.inner.store.resolve_named(graph, version.as_ref());
+        found.map_err(|why| Rejection::Unresolved { graph: graph.to_owned(), version, why })
+    }
+}
+
+impl UnaryHost for ServeHost {
+    fn begin(&self, envelope: RequestEnvelope) -> Begun {
+        let arrived = Instant::now();
+        let shard = Stats::shard();
+        self.admit(envelope, arrived, shard).unwrap_or_else(|rejection| {
+            self.inner.core.stats.rejected(shard, rejection.reason());
+            tracing::debug!(%rejection, "refused");
+            Begun::Done(rejection.answer())
+        })
+    }
+}
+
+// === impl Work ===
+
+impl Work {
+    fn context(&self, core: &Core) -> RequestContext {
+        let graphs: Arc<dyn exec_plan::GraphResolver> = core.store.clone();
+        RequestContext::new(self.call.clone())
+            .with_deadline(Some(self.deadline))
+            .with_cancel(self.cancel.clone())
+            .with_trace(core.trace.clone())
+            .with_graphs(graphs)
+    }
+}
+
+impl fmt::Debug for ServeHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeHost").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work")
+            .field("call", &self.call)
+            .field("plan", &self.plan.label())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

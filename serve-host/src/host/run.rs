@@ -1,0 +1,167 @@
+//! Running an accepted call, in place or on the pool, and counting its end.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use exec_plan::{Class, Code, Environment, Executor, RunError, RunOutputs};
+use kernels::{Answer, Closed, Standing};
+
+use super::{Core, Work};
+use crate::admit::Permit;
+use crate::respond::{Failure, name_plan};
+use crate::stats::{End, Outcome};
+
+/// The target under which every ended call logs one line.
+pub const ACCESS_TARGET: &str = "okra::access";
+
+thread_local! {
+    /// The slots of plans that run in place, reused from call to call.
+    static EXECUTOR: RefCell<Executor> = RefCell::new(Executor::new());
+}
+
+impl Core {
+    /// Runs a plan on this thread and returns the answer.
+    pub(super) fn run_inline(&self, permit: Permit<Work>, work: &Work) -> Answer {
+        let cx = work.context(self);
+        let ran = EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, work.arrived));
+        let answer = self.settle(work, ran.as_ref());
+        self.count_end(work);
+        drop(permit);
+        answer.unwrap_or_else(|| Failure::Unanswered.answer(&work.plan))
+    }
+
+    /// Runs a plan on the pool; the answer leaves through the call's sink.
+    pub(super) fn run_pooled(self: &Arc<Self>, permit: Permit<Work>, work: Work) {
+        let core = self.clone();
+        self.pool.spawn(async move {
+            let ran = if work.plan.class() == Class::Inline {
+                let cx = work.context(&core);
+                EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, Instant::now()))
+            } else {
+                let cx = Arc::new(work.context(&core));
+                Executor::drive(work.plan.plan(), &cx, &core.pool.offload()).await
+            };
+            core.settle(&work, ran.as_ref());
+            core.count_end(&work);
+            drop(permit);
+        });
+    }
+
+    /// Runs a call that waited in line, unless it has ended meanwhile: then it never runs a kernel, and
+    /// the permit is for the next.
+    pub(super) fn serve_waiting(self: &Arc<Self>, permit: Permit<Work>, work: Work) -> Option<Permit<Work>> {
+        if Instant::now() >= work.deadline {
+            self.end_waiting(&work, Closed::Expired, &Failure::Expired);
+            return Some(permit);
+        }
+        if work.cancel.is_cancelled() {
+            self.end_waiting(&work, Closed::Cancelled, &Failure::Cancelled);
+            return Some(permit);
+        }
+        self.stats.started(work.shard);
+        self.run_pooled(permit, work);
+        None
+    }
+
+    /// Ends a call that waited in line and never ran.
+    pub(super) fn end_waiting(&self, work: &Work, why: Closed, failure: &Failure<'_>) {
+        // If the call was closed before, whoever closed it has answered its client.
+        drop(work.call.close_with(why, failure.answer(&work.plan)));
+        let (outcome, code) = ending(work.call.standing());
+        self.stats.ended_waiting(work.shard, &end(work, outcome, code));
+    }
+
+    /// Sees to it that a call whose run has ended is answered. Returns the answer if the call has no
+    /// sink of its own.
+    fn settle(&self, work: &Work, ran: Result<&RunOutputs, &RunError>) -> Option<Answer> {
+        let failure = match ran {
+            Ok(_) => Failure::Unanswered,
+            Err(error) => Failure::Run(error),
+        };
+        let mut answer = match work.call.standing() {
+            Standing::Open => {
+                let why = closing(&failure);
+                log_failure(work, &failure);
+                work.call.close_with(why, failure.answer(&work.plan)).ok().flatten()
+            }
+            Standing::Answered(_) | Standing::Closed(_) => work.call.take_answer(),
+        };
+        if let Some(answer) = answer.as_mut().filter(|_| work.names_plan) {
+            name_plan(answer, &work.plan);
+        }
+        answer
+    }
+
+    fn count_end(&self, work: &Work) {
+        let (outcome, code) = ending(work.call.standing());
+        let end = end(work, outcome, code);
+        self.stats.ended(work.shard, &end);
+        if tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
+            log_access(work, &end);
+        }
+    }
+}
+
+/// How a failed run closes its call.
+fn closing(failure: &Failure<'_>) -> Closed {
+    match failure.code() {
+        // Both only end a run when the call's own deadline or client says so.
+        Code::DeadlineExceeded if between_nodes(failure) => Closed::Expired,
+        Code::Cancelled if between_nodes(failure) => Closed::Cancelled,
+        code => Closed::Failed(code),
+    }
+}
+
+fn between_nodes(failure: &Failure<'_>) -> bool {
+    matches!(failure, Failure::Run(error) if error.node.is_none())
+}
+
+/// How a call ended, and with which status.
+fn ending(standing: Standing) -> (Outcome, Code) {
+    match standing {
+        Standing::Answered(code) => (Outcome::Completed, code),
+        Standing::Closed(Closed::Expired) => (Outcome::Expired, Code::DeadlineExceeded),
+        Standing::Closed(Closed::Cancelled) => (Outcome::Cancelled, Code::Cancelled),
+        Standing::Closed(Closed::Failed(code)) => (Outcome::Failed, code),
+        Standing::Open => (Outcome::Failed, Code::Internal),
+    }
+}
+
+fn end(work: &Work, outcome: Outcome, code: Code) -> End<'_> {
+    End {
+        outcome,
+        code,
+        graph: work.plan.name().shared(),
+        method: &work.call.envelope().method,
+        latency: work.arrived.elapsed(),
+    }
+}
+
+/// The one access line of a call.
+fn log_access(work: &Work, end: &End<'_>) {
+    tracing::info!(
+        target: ACCESS_TARGET,
+        request_id = work.call.request_id().as_deref(),
+        method = &**end.method,
+        peer = &*work.call.envelope().peer,
+        plan = &**work.plan.label(),
+        code = end.code.name(),
+        micros = u64::try_from(end.latency.as_micros()).unwrap_or(u64::MAX),
+    );
+}
+
+fn log_failure(work: &Work, failure: &Failure<'_>) {
+    match failure {
+        Failure::Run(error) => tracing::warn!(
+            plan = &**work.plan.label(),
+            node = error.node.as_deref(),
+            code = error.fault.code().name(),
+            error = %error.fault,
+            cause = std::error::Error::source(&error.fault).map(tracing::field::display),
+            "call failed"
+        ),
+        Failure::Unanswered => tracing::error!(plan = &**work.plan.label(), "run ended without an answer"),
+        Failure::Expired | Failure::Cancelled | Failure::WaitedTooLong | Failure::Drained => {}
+    }
+}
