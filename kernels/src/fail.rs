@@ -63,8 +63,9 @@ impl KernelFactory for Fail {
         let triggers = triggers.filter(|name| !matches!(*name, "message" | "details"));
         let own =
             [InputPort::optional("message", Type::String), InputPort::optional("details", status::DETAILS)];
-        let inputs = own.into_iter().chain(ports::named(triggers, TypeSet::ANY)?);
+        let inputs = own.into_iter().chain(ports::named(triggers, TypeSet::ANY));
         let mut signature = Signature::new(inputs, []);
+        signature.fails = true;
         signature.cost = COST;
         let body = Body::Inline(Box::new(Failure { code, message, details }));
         Ok(BoundKernel { signature, body })
