@@ -54,7 +54,7 @@ impl KernelFactory for Cel {
         let Params { expr, r#type: result } = node.params.parse()?;
         let mut names = Names::new(node.inputs);
         let expression = Expression::compile(&expr, "/expr", &mut names)?;
-        let inputs = ports::named(names.iter(), expression::READABLE)?;
+        let inputs = ports::named(names.iter(), expression::READABLE);
         let gives = result.map_or(expression::RESULT, |result| result.port().into());
         let names = ports::names(&inputs);
         let mut signature = Signature::new(inputs, [OutputPort::new("value", gives)]);

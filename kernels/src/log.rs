@@ -70,7 +70,7 @@ impl KernelFactory for Log {
 
     fn bind(&self, node: &NodeSpec<'_>) -> Result<BoundKernel, Vec<BindError>> {
         let Params { message, level } = node.params.parse()?;
-        let inputs = ports::named(node.inputs.unwrap_or(&["value"]).iter().copied(), TypeSet::ANY)?;
+        let inputs = ports::named(node.inputs.unwrap_or(&["value"]).iter().copied(), TypeSet::ANY);
         let names = ports::names(&inputs);
         let value = names.iter().position(|name| name == "value");
         let output = value.map(|input| OutputPort::new("value", Gives::SameAsInput(input)));

@@ -93,10 +93,6 @@ impl KernelFactory for Switch {
             None
         });
         let inputs = ports::named(names.iter(), expression::READABLE);
-        let inputs = inputs.unwrap_or_else(|repeated| {
-            errors.extend(repeated);
-            Vec::new()
-        });
         if inputs.is_empty() {
             errors.push(BindError::new(Site::Node, "there is no input to send on"));
         }
