@@ -1,9 +1,11 @@
 //! `join`: the end of branches; passes on the first input that fired.
 //!
-//! - Inputs: those the node lists, of any type. It runs when any of them fired.
-//! - Outputs: `value`, the first input in the order of the list that fired.
-//! - Parameters: none.
-//! - Errors: none. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | any input | any | listed in the node's `inputs` |
+//! | output `value` | as the input | of those that fired, the first in the order of the list |
+//!
+//! Runs when any input fired. Does not wait. Never fails.
 //!
 //! ```json
 //! { "id": "either", "kernel": "join", "inputs": ["cheap", "dear"], "outputs": ["value"] }

@@ -1,6 +1,8 @@
 //! Every built-in kernel has a runnable graph, `graphs/kernels/<name>.json`: compiled and run here as a
 //! host would.
 
+#![expect(clippy::unwrap_used, reason = "a test whose premise fails must fail")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
