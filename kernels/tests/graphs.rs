@@ -11,7 +11,7 @@ use bytes::Bytes;
 use exec_plan::{
     Class, Code, ExecPlan, Executor, GraphSource, KernelRegistry, Metadata, NoOffload, RequestContext,
 };
-use kernels::{Answer, RequestEnvelope, RpcServerCall, builtin, serve_env};
+use kernels::{Answer, MetadataSource, RequestEnvelope, RpcServerCall, builtin, serve_env};
 
 fn graph(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../graphs/kernels/{name}.json"))
@@ -194,6 +194,31 @@ async fn delays_run_side_by_side() {
         let took = start.elapsed();
         assert!((Duration::from_millis(20)..Duration::from_millis(30)).contains(&took), "{name}: {took:?}");
     }
+}
+
+/// Metadata that nobody may ask for.
+struct Untouchable;
+
+impl MetadataSource for Untouchable {
+    fn first(&self, _name: &str) -> Option<Bytes> {
+        None
+    }
+
+    fn to_metadata(&self) -> Arc<Metadata> {
+        panic!("the metadata is made although nothing reads it")
+    }
+}
+
+#[tokio::test]
+async fn what_nothing_reads_is_not_made() {
+    let untouched = |payload: &'static str| {
+        let metadata = Arc::new(Untouchable);
+        let envelope = call("/s/M", None, payload).envelope().clone();
+        Arc::new(RpcServerCall::new(RequestEnvelope { metadata, ..envelope }))
+    };
+    assert_eq!(show(&answer(&compile("identity", &builtin()), untouched("hi")).await), "OK: hi");
+    let read = answer(&compile("fail", &builtin()), untouched("hi")).await;
+    assert_eq!(show(&read), "INTERNAL: the kernel panicked", "or else this test shows nothing");
 }
 
 #[test]
