@@ -189,7 +189,9 @@ fn may_run(op: &Op, sources: &[Source], slots: &[Option<Value>]) -> bool {
     let fired = |source: &Source| match *source {
         Source::Unbound => None,
         Source::Const(_) => Some(true),
-        Source::Last(slot) | Source::Shared(slot) => Some(slots[slot as usize].is_some()),
+        Source::Last(slot) | Source::Shared(slot) | Source::Twin(slot) => {
+            Some(slots[slot as usize].is_some())
+        }
     };
     match op.gate {
         Gate::Open => true,

@@ -180,7 +180,7 @@ impl Writers {
         let (from, node) = match source {
             Source::Unbound => return None,
             Source::Const(constant) => (constant_text(&plan.constants[constant as usize]), None),
-            Source::Last(slot) | Source::Shared(slot) => {
+            Source::Last(slot) | Source::Shared(slot) | Source::Twin(slot) => {
                 let writer = &self.0[slot as usize];
                 (writer.name.clone(), writer.node)
             }

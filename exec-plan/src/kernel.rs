@@ -105,6 +105,8 @@ pub struct Signature {
     pub emits: Emits,
     /// Whether a run answers the call.
     pub answers: bool,
+    /// Whether a run always fails: the end of a branch that ends the run of the graph.
+    pub fails: bool,
     /// A rough cost of one run, for the choice between running inline and pooled.
     pub cost: Duration,
 }
@@ -269,6 +271,7 @@ impl Signature {
             fires: Fires::All,
             emits: Emits::All,
             answers: false,
+            fails: false,
             cost: Duration::from_nanos(50),
         }
     }

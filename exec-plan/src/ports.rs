@@ -24,6 +24,8 @@ pub(crate) enum Source {
     Last(u32),
     /// A slot that others read later.
     Shared(u32),
+    /// A slot that this node reads through other ports too, in whatever order, and nobody later.
+    Twin(u32),
     /// A constant of the plan.
     Const(u32),
 }
@@ -160,7 +162,9 @@ impl ReadInputs for Ports<'_> {
     fn get(&self, input: usize) -> Option<&Value> {
         match *self.sources.get(input)? {
             Source::Unbound => None,
-            Source::Last(slot) | Source::Shared(slot) => self.slots.get(slot as usize)?.as_ref(),
+            Source::Last(slot) | Source::Shared(slot) | Source::Twin(slot) => {
+                self.slots.get(slot as usize)?.as_ref()
+            }
             Source::Const(constant) => self.constants.get(constant as usize),
         }
     }
@@ -170,7 +174,7 @@ impl ReadInputs for Ports<'_> {
         match *self.sources.get(input)? {
             Source::Unbound => None,
             Source::Last(slot) => self.slots.get_mut(slot as usize)?.take(),
-            Source::Shared(slot) => self.slots.get(slot as usize)?.clone(),
+            Source::Shared(slot) | Source::Twin(slot) => self.slots.get(slot as usize)?.clone(),
             Source::Const(constant) => self.constants.get(constant as usize).cloned(),
         }
     }

@@ -7,7 +7,8 @@
 //! not, a shortest way to another number is the counter-example that the report tells.
 //!
 //! A node that fails without such a fallback ends the run, and whoever runs the graph answers with the
-//! error; that is no way through the graph and needs no proof.
+//! error; that is no way through the graph and needs no proof. A node that always fails counts as one
+//! that answers: what matters is that every way ends, and that none ends twice.
 
 mod counterexample;
 mod diagram;
@@ -69,7 +70,7 @@ fn answers(nodes: &[WiredNode], diagrams: &mut Diagrams) -> Result<Count, TooLar
             Fires::Any => diagrams.combine(Op::Or, fired)?,
         };
         runs.push(run);
-        if node.bound.signature.answers {
+        if node.settles() {
             // A failed answer is none, and its fallback leads on.
             answers.push(match node.failure() {
                 Some(failure) => diagrams.unless(index, failure, run)?,
@@ -97,6 +98,11 @@ fn fires(
 // === impl WiredNode ===
 
 impl WiredNode {
+    /// Whether a run of this node settles the call: answers it, or ends the run, whose owner then does.
+    fn settles(&self) -> bool {
+        self.bound.signature.answers || self.bound.signature.fails
+    }
+
     /// Between how many outcomes a run of this node chooses.
     fn choices(&self) -> usize {
         self.successes() + usize::from(self.failure().is_some())

@@ -1,20 +1,27 @@
 //! `cel`: computes a value with a CEL expression (cel.dev).
 //!
-//! - Inputs: those the node lists, or, without a list, those the expression reads; each is a variable of
-//!   the expression. Any type but message and call.
-//! - Outputs: `value`: null, bool, i64, f64, string or bytes; lists and maps become JSON, with bytes in
-//!   them as base64 text.
-//! - Parameters: `expr`, the expression, at most 8 KiB; `type`, one of `bool`, `i64`, `f64`, `string`,
-//!   `bytes`, `json`, `list`, which the result must have or convert to without loss.
-//! - Errors: INVALID_ARGUMENT if the inputs do not fit the expression (a missing key, a wrong type) or
-//!   the result not the type; OUT_OF_RANGE if an integer does not fit i64; RESOURCE_EXHAUSTED,
-//!   DEADLINE_EXCEEDED or CANCELLED if a loop is ended. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | any input | any but message and call | listed in the node's `inputs`, or else what the expression reads; a variable of it |
+//! | output `value` | by the parameter `type` | what the expression gives |
 //!
-//! Unknown names and functions are found when the graph is compiled. How values appear in CEL and what
-//! bounds an evaluation is said in `expression.rs`.
+//! | parameter | default | |
+//! |---|---|---|
+//! | `expr` | | the expression, at most 8 KiB |
+//! | `type` | whatever it gives | `bool`, `i64`, `f64`, `string`, `bytes`, `json` or `list` |
+//!
+//! Without `type`, scalars and bytes come out as such values, lists and maps as JSON, with bytes in them
+//! as base64 text. Unknown names and functions are found when the graph is compiled. How values appear in
+//! CEL and what bounds an evaluation is said in [`expression`].
+//!
+//! Does not wait. Fails with INVALID_ARGUMENT if the inputs do not fit the expression (a missing key, a
+//! wrong type) or the result neither has the type nor converts to it without loss; with OUT_OF_RANGE if a
+//! number has no form outside CEL; with RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED or CANCELLED if a loop is
+//! ended.
 //!
 //! ```json
-//! { "id": "total", "kernel": "cel", "params": { "expr": "order.price * order.count", "type": "i64" }, "inputs": ["order"], "outputs": ["value"] }
+//! { "id": "total", "kernel": "cel", "params": { "expr": "order.price * order.count", "type": "i64" },
+//!   "inputs": ["order"], "outputs": ["value"] }
 //! ```
 
 use std::borrow::Cow;
@@ -54,7 +61,7 @@ impl KernelFactory for Cel {
         let Params { expr, r#type: result } = node.params.parse()?;
         let mut names = Names::new(node.inputs);
         let expression = Expression::compile(&expr, "/expr", &mut names)?;
-        let inputs = ports::named(names.iter(), expression::READABLE)?;
+        let inputs = ports::named(names.iter(), expression::READABLE);
         let gives = result.map_or(expression::RESULT, |result| result.port().into());
         let names = ports::names(&inputs);
         let mut signature = Signature::new(inputs, [OutputPort::new("value", gives)]);

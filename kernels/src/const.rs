@@ -1,12 +1,16 @@
 //! `const`: gives a value that the document holds.
 //!
-//! - Inputs: none.
-//! - Outputs: `value`.
-//! - Parameters: `value`, any JSON. Null, booleans, numbers and text become such values, arrays and
-//!   objects JSON, and `{"$base64": "…"}` bytes.
-//! - Errors: none. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | output `value` | by the parameter | the value |
+//!
+//! | parameter | default | |
+//! |---|---|---|
+//! | `value` | | any JSON: scalars become such values, arrays and objects JSON, `{"$base64": "…"}` bytes |
 //!
 //! A binding may hold a constant as well; this kernel is for one that several nodes share.
+//!
+//! Does not wait. Never fails.
 //!
 //! ```json
 //! { "id": "limits", "kernel": "const", "params": { "value": { "max": 10 } }, "outputs": ["value"] }

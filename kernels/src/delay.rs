@@ -1,12 +1,19 @@
 //! `delay`: waits, then passes its input on.
 //!
-//! - Inputs: `value` (any type).
-//! - Outputs: `value`, what came in.
-//! - Parameters: `ms`, how long to wait, 0 to 60000 milliseconds.
-//! - Errors: CANCELLED if the caller leaves meanwhile. Waits without a thread.
+//! | port | type | |
+//! |---|---|---|
+//! | input `value` | any | |
+//! | output `value` | as the input | what came in |
+//!
+//! | parameter | default | |
+//! |---|---|---|
+//! | `ms` | | how long to wait, 0 to 60,000 milliseconds |
+//!
+//! Waits without a thread. Fails with CANCELLED if the caller leaves meanwhile.
 //!
 //! ```json
-//! { "id": "slowly", "kernel": "delay", "params": { "ms": 20 }, "inputs": ["value"], "outputs": ["value"] }
+//! { "id": "slowly", "kernel": "delay", "params": { "ms": 20 },
+//!   "inputs": ["value"], "outputs": ["value"] }
 //! ```
 
 use std::time::Duration;

@@ -21,7 +21,7 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use cel::common::types::{CelBool, CelMapKey};
+use cel::common::types::CelBool;
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, Env, ExecutionError, IdedExpr};
@@ -260,16 +260,6 @@ fn fault(error: &ExecutionError) -> Fault {
         _ => write!(text, "CEL: {error}"),
     };
     Fault::new(Code::InvalidArgument, text.finish())
-}
-
-/// A map key as text.
-fn key_text<'k>(key: &'k CelMapKey<'_>) -> Cow<'k, str> {
-    match key {
-        CelMapKey::String(text) => Cow::Borrowed(text.inner()),
-        CelMapKey::Int(number) => number.inner().to_string().into(),
-        CelMapKey::UInt(number) => number.inner().to_string().into(),
-        CelMapKey::Bool(truth) => truth.inner().to_string().into(),
-    }
 }
 
 #[cfg(test)]

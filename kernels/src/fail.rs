@@ -1,18 +1,25 @@
-//! `fail`: fails the run with a status of the graph's choosing.
+//! `fail`: ends the run with a failure of the graph's choosing.
 //!
-//! - Inputs: `message` (string, optional), instead of the parameter; `details` (bytes or JSON,
-//!   optional), a serialized `google.rpc.Status` or an error info `{"reason", "domain", "metadata"}`;
-//!   any further input the node lists, which only decides when it runs: list the branch that must fail.
-//! - Outputs: none.
-//! - Parameters: `code`, a status code other than OK, by name or number; `message`; `details`, an error
-//!   info. The input wins over the parameter.
-//! - Errors: always the one it is told. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `message` | string | optional; instead of the parameter |
+//! | input `details` | bytes or JSON | optional; a serialized `google.rpc.Status`, or an error info; instead of the parameter |
+//! | any other input | any | listed in the node's `inputs`; only decides whether it runs: bind the branch that must fail |
+//!
+//! | parameter | default | |
+//! |---|---|---|
+//! | `code` | | a status code other than OK, by name or number |
+//! | `message` | `""` | the status message, for the caller |
+//! | `details` | | an error info, `{"reason": "…", "domain": "…", "metadata": {…}}`; the last two may be left out |
 //!
 //! The message is the graph's own words and reaches the caller as it is. To answer with a failure and
 //! metadata, use `rpc_server_output`.
 //!
+//! Does not wait. Fails as it is told; with INTERNAL if `details` carries JSON that is no error info.
+//!
 //! ```json
-//! { "id": "refuse", "kernel": "fail", "params": { "code": "PERMISSION_DENIED", "message": "not yours" }, "inputs": ["when"] }
+//! { "id": "refuse", "kernel": "fail",
+//!   "params": { "code": "PERMISSION_DENIED", "message": "not yours" }, "inputs": ["when"] }
 //! ```
 
 use std::time::Duration;
@@ -63,8 +70,9 @@ impl KernelFactory for Fail {
         let triggers = triggers.filter(|name| !matches!(*name, "message" | "details"));
         let own =
             [InputPort::optional("message", Type::String), InputPort::optional("details", status::DETAILS)];
-        let inputs = own.into_iter().chain(ports::named(triggers, TypeSet::ANY)?);
+        let inputs = own.into_iter().chain(ports::named(triggers, TypeSet::ANY));
         let mut signature = Signature::new(inputs, []);
+        signature.fails = true;
         signature.cost = COST;
         let body = Body::Inline(Box::new(Failure { code, message, details }));
         Ok(BoundKernel { signature, body })

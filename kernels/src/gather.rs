@@ -1,11 +1,13 @@
 //! `gather`: makes a list of its inputs.
 //!
-//! - Inputs: those the node lists, of any type but call.
-//! - Outputs: `value`, a list of the inputs in the order the node lists them.
-//! - Parameters: none.
-//! - Errors: none. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | any input | any but call | listed in the node's `inputs` |
+//! | output `value` | list | the inputs in the order of the list |
 //!
 //! Where its inputs come from nodes that wait, those run side by side: this is where they meet again.
+//!
+//! Does not wait. Never fails.
 //!
 //! ```json
 //! { "id": "both", "kernel": "gather", "inputs": ["first", "second"], "outputs": ["value"] }

@@ -1,9 +1,11 @@
 //! `identity`: passes its input on, unchanged.
 //!
-//! - Inputs: `value` (any type).
-//! - Outputs: `value`, what came in.
-//! - Parameters: none.
-//! - Errors: none. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `value` | any | |
+//! | output `value` | as the input | what came in |
+//!
+//! Does not wait. Never fails.
 //!
 //! ```json
 //! { "id": "same", "kernel": "identity", "inputs": ["value"], "outputs": ["value"] }

@@ -187,6 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_keep_their_digits() {
+        for text in
+            ["982100048.3671173", "0.1", "1e300", "5e-324", "18446744073709551615", "-9223372036854775808"]
+        {
+            let document = document(Value::Str(text.into())).unwrap();
+            let written = to_text(Value::Json(document)).unwrap();
+            let read: f64 = std::str::from_utf8(&written).unwrap().parse().unwrap();
+            assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+        }
+    }
+
+    #[test]
     fn nesting_past_the_parsers_limit_is_refused() {
         let deep = "[".repeat(100_000);
         assert_eq!(parse(deep.as_bytes()).unwrap_err().code(), Code::InvalidArgument);

@@ -1,18 +1,25 @@
 //! `json_get`: takes the value at one place of a JSON document.
 //!
-//! - Inputs: `value`, a document: JSON, or a string or bytes that hold its text.
-//! - Outputs: `value`. Without a `type`: null, booleans, text and numbers as such values (an integer
-//!   that fits as i64, any other number as f64), arrays and objects as JSON.
-//! - Parameters: `path`, a dotted path (`user.tags.0`) or a JSON pointer (`/user/tags/0`), empty for the
-//!   whole document; `default`, given where the document has nothing at the path; `type`, one of `bool`,
-//!   `i64`, `f64`, `string`, `bytes` (from base64 text), `json`, `list`.
-//! - Errors: INVALID_ARGUMENT if the text is not JSON, if nothing is at the path and there is no default,
-//!   or if what is there does not have the type. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `value` | JSON, or a string or bytes that hold its text | the document |
+//! | output `value` | by the parameter `type` | what is there |
 //!
-//! Of a text, only what the path leads to is built; the rest is read past.
+//! | parameter | default | |
+//! |---|---|---|
+//! | `path` | | `user.tags.0` or, as a JSON pointer, `/user/tags/0`; `""` for the whole document |
+//! | `default` | | given where nothing is at the path; without it that is a failure |
+//! | `type` | whatever is there | `bool`, `i64`, `f64`, `string`, `bytes` (from base64 text), `json` or `list` |
+//!
+//! Without `type`, scalars become such values (an integer that fits as i64, any other number as f64),
+//! arrays and objects JSON. Of a text, only what the path leads to is built; the rest is read past.
+//!
+//! Does not wait. Fails with INVALID_ARGUMENT if the text is not JSON, if nothing is at the path, or if
+//! what is there neither has the type nor converts to it without loss.
 //!
 //! ```json
-//! { "id": "total", "kernel": "json_get", "params": { "path": "order.total", "type": "f64", "default": 0 }, "inputs": ["value"], "outputs": ["value"] }
+//! { "id": "total", "kernel": "json_get", "params": { "path": "order.total", "type": "f64", "default": 0 },
+//!   "inputs": ["value"], "outputs": ["value"] }
 //! ```
 
 use std::time::Duration;

@@ -1,10 +1,12 @@
 //! `json_merge`: applies a JSON merge patch (RFC 7396) to a document.
 //!
-//! - Inputs: `target` and `patch`, documents: JSON, or strings or bytes that hold its text.
-//! - Outputs: `value`, the changed document: members of the patch replace those of the target, objects
-//!   are merged member by member, and a `null` removes.
-//! - Parameters: none.
-//! - Errors: INVALID_ARGUMENT if an input is not JSON. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `target` | JSON, or a string or bytes that hold its text | the document |
+//! | input `patch` | as `target` | its members replace those of the target, object by object; a `null` removes |
+//! | output `value` | json | the changed document |
+//!
+//! Does not wait. Fails with INVALID_ARGUMENT if an input is not JSON.
 //!
 //! ```json
 //! { "id": "full", "kernel": "json_merge", "inputs": ["target", "patch"], "outputs": ["value"] }

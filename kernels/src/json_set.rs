@@ -1,15 +1,21 @@
 //! `json_set`: puts a value at one place of a JSON document.
 //!
-//! - Inputs: `target`, a document: JSON, or a string or bytes that hold its text; without it, an empty
-//!   object. `value`, what is put: anything with a JSON form; text stays text.
-//! - Outputs: `value`, the changed document.
-//! - Parameters: `path`, a dotted path or a JSON pointer, as for `json_get`. Missing objects on the way
-//!   are made; the step `-` appends to an array.
-//! - Errors: INVALID_ARGUMENT if the target is not JSON, a step leads into a scalar or past an array's
-//!   end, or the value has no JSON form. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `target` | JSON, or a string or bytes that hold its text | optional; the document, or else an empty object |
+//! | input `value` | anything with a JSON form | what is put there; text stays text |
+//! | output `value` | json | the changed document |
+//!
+//! | parameter | default | |
+//! |---|---|---|
+//! | `path` | | as for `json_get`; objects missing on the way are made, and `-` appends to an array |
+//!
+//! Does not wait. Fails with INVALID_ARGUMENT if the target is not JSON, if a step leads into a scalar or
+//! past an array's end, or if the value has no JSON form.
 //!
 //! ```json
-//! { "id": "priced", "kernel": "json_set", "params": { "path": "order.total" }, "inputs": ["target", "value"], "outputs": ["value"] }
+//! { "id": "priced", "kernel": "json_set", "params": { "path": "order.total" },
+//!   "inputs": ["target", "value"], "outputs": ["value"] }
 //! ```
 
 use std::sync::Arc;

@@ -1,16 +1,24 @@
 //! `log`: writes a line to the host's log.
 //!
-//! - Inputs: those the node lists, of any type; each is written as a field. `value` may be among them.
-//! - Outputs: `value`, the input of that name, unchanged; none if the node does not list it.
-//! - Parameters: `message`; `level`, one of `error`, `warn`, `info` (the default), `debug`, `trace`.
-//! - Errors: none. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | any input | any | listed in the node's `inputs`, or else `value`; written as a field |
+//! | output `value` | as the input | the input `value`, unchanged; only if there is one |
+//!
+//! | parameter | default | |
+//! |---|---|---|
+//! | `message` | | what the line says |
+//! | `level` | `"info"` | `error`, `warn`, `info`, `debug` or `trace` |
 //!
 //! The event's target is `okra::graph`; it has the fields `node`, `request_id` and `inputs`, the last at
 //! most 8 KiB long, in which bytes, metadata and calls show only their size. Text is escaped, so that no
 //! caller can forge a line. A level that nobody listens to costs nothing.
 //!
+//! Does not wait. Never fails.
+//!
 //! ```json
-//! { "id": "note", "kernel": "log", "params": { "message": "order priced", "level": "debug" }, "inputs": ["value", "user"], "outputs": ["value"] }
+//! { "id": "note", "kernel": "log", "params": { "message": "order priced", "level": "debug" },
+//!   "inputs": ["value", "user"], "outputs": ["value"] }
 //! ```
 
 use std::borrow::Cow;
@@ -70,7 +78,7 @@ impl KernelFactory for Log {
 
     fn bind(&self, node: &NodeSpec<'_>) -> Result<BoundKernel, Vec<BindError>> {
         let Params { message, level } = node.params.parse()?;
-        let inputs = ports::named(node.inputs.unwrap_or(&["value"]).iter().copied(), TypeSet::ANY)?;
+        let inputs = ports::named(node.inputs.unwrap_or(&["value"]).iter().copied(), TypeSet::ANY);
         let names = ports::names(&inputs);
         let value = names.iter().position(|name| name == "value");
         let output = value.map(|input| OutputPort::new("value", Gives::SameAsInput(input)));

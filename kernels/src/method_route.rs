@@ -1,15 +1,25 @@
 //! `method_route`: sends a value down the branch of the method that was called.
 //!
-//! - Inputs: `method` (string), the full method `/pkg.Service/Method`; `value` (any type, optional),
-//!   what is sent on. Without it the method itself is.
-//! - Outputs: one per name in `routes` and `default`. Exactly one fires.
-//! - Parameters: `routes`, from a method to an output. A method is written in full
-//!   (`/pkg.Service/Method`), by its last part alone (`Method`, of any service), or for a whole service
-//!   (`/pkg.Service/*`); where several fit, they win in this order. `default`, the output for any other.
-//! - Errors: UNIMPLEMENTED if no route fits and there is no default. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `method` | string | the full method, `/pkg.Service/Method` |
+//! | input `value` | any | optional; what is sent on, or else the method itself |
+//! | any output | as the input `value` | named in `routes` and `default`; exactly one fires |
+//!
+//! | parameter | default | |
+//! |---|---|---|
+//! | `routes` | | from methods to outputs |
+//! | `default` | | the output for any other method; without it that is a failure |
+//!
+//! A route is written in full (`/pkg.Service/Method`), as the last part alone (`Method`, of any service),
+//! or for a whole service (`/pkg.Service/*`); where several fit, they win in this order.
+//!
+//! Does not wait. Fails with UNIMPLEMENTED if no route fits and there is no default.
 //!
 //! ```json
-//! { "id": "route", "kernel": "method_route", "params": { "routes": { "/shop.Orders/Get": "get", "/shop.Admin/*": "admin" }, "default": "other" }, "inputs": ["method", "value"], "outputs": ["get", "admin", "other"] }
+//! { "id": "route", "kernel": "method_route",
+//!   "params": { "routes": { "/shop.Orders/Get": "get", "/shop.Admin/*": "admin" }, "default": "other" },
+//!   "inputs": ["method", "value"], "outputs": ["get", "admin", "other"] }
 //! ```
 
 use std::collections::BTreeMap;

@@ -9,35 +9,21 @@ use exec_plan::{
 /// The inputs a node lists, each of which must be bound.
 ///
 /// # Errors
-/// The list is missing, empty or repeats a name.
+/// The list is missing or empty.
 pub(crate) fn listed(node: &NodeSpec<'_>, accepts: TypeSet) -> Result<Vec<InputPort>, Vec<BindError>> {
-    let names = node.inputs.unwrap_or_default();
-    if names.is_empty() {
-        let error =
-            BindError::new(Site::Node, "this kernel takes the inputs that the node lists, and it lists none");
-        return Err(vec![error.with_help(r#"add "inputs": ["a", "b"]"#)]);
-    }
-    named(names.iter().copied(), accepts)
-}
-
-/// Inputs of these names, each of which must be bound.
-///
-/// # Errors
-/// A name is repeated.
-pub(crate) fn named<'n>(
-    names: impl IntoIterator<Item = &'n str>,
-    accepts: TypeSet,
-) -> Result<Vec<InputPort>, Vec<BindError>> {
-    let mut ports: Vec<InputPort> = Vec::new();
-    let mut errors = Vec::new();
-    for name in names {
-        if ports.iter().any(|port| port.name == name) {
-            errors.push(BindError::new(Site::Input(name.to_owned()), format!("{name:?} is listed twice")));
-        } else {
-            ports.push(InputPort::required(name.to_owned(), accepts));
+    match node.inputs {
+        Some(names) if !names.is_empty() => Ok(named(names.iter().copied(), accepts)),
+        _ => {
+            let message = "this kernel takes the inputs that the node lists, and it lists none";
+            Err(vec![BindError::new(Site::Node, message).with_help(r#"add "inputs": ["a", "b"]"#)])
         }
     }
-    if errors.is_empty() { Ok(ports) } else { Err(errors) }
+}
+
+/// Inputs of these names, each of which must be bound. That a list has each name once is the
+/// compiler's business.
+pub(crate) fn named<'n>(names: impl IntoIterator<Item = &'n str>, accepts: TypeSet) -> Vec<InputPort> {
+    names.into_iter().map(|name| InputPort::required(name.to_owned(), accepts)).collect()
 }
 
 /// The names of these ports.

@@ -1,11 +1,17 @@
 //! `rpc_server_input`: what arrived with the call being answered.
 //!
-//! - Inputs: `call`, bound from `$req.rpc.call`.
-//! - Outputs: `method` (string, `/package.Service/Method`); `payload` (bytes); `meta` (metadata, without
-//!   the names that belong to the wire); `peer` (string, the client's address); `deadline_ms` (i64,
-//!   milliseconds left, −1 if the client set no deadline). Only what something reads is made.
-//! - Parameters: none.
-//! - Errors: INTERNAL if `call` is a handle of another kind. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `call` | call | bound from `$req.rpc.call` |
+//! | output `method` | string | the full method, `/pkg.Service/Method` |
+//! | output `payload` | bytes | the request message |
+//! | output `meta` | metadata | the request's, without the names that belong to the wire |
+//! | output `peer` | string | the client's address |
+//! | output `deadline_ms` | i64 | milliseconds left; −1 if the client set no deadline |
+//!
+//! Only what something reads is made.
+//!
+//! Does not wait. Fails with INTERNAL if `call` is a handle of another kind.
 //!
 //! ```json
 //! { "id": "in", "kernel": "rpc_server_input", "inputs": ["call"], "outputs": ["method", "payload", "meta"] }

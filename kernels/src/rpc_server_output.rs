@@ -1,25 +1,33 @@
 //! `rpc_server_output`: answers the call.
 //!
-//! - Inputs: `call`, bound from `$req.rpc.call`; all others optional:
-//!   `payload`, the response message: bytes and text as they are, anything else as compact JSON;
-//!   `status` (a code's name or number), OK if there is none;
-//!   `message` (string), the status message;
-//!   `details` (bytes or JSON), a serialized `google.rpc.Status` or an error info `{"reason", "domain",
-//!   "metadata"}` made into one;
-//!   `headers`, `trailers` (metadata, or JSON as in the parameters), sent before and after the message;
-//!   `metadata`, another name for `trailers`.
-//! - Outputs: none; this node answers.
-//! - Parameters: `status`, `message`, `details`, `headers`, `trailers`, the same as constants; headers
-//!   and trailers are objects of text, or of arrays of text. An input wins over its parameter, save that
-//!   headers and trailers add up.
-//! - Errors: INTERNAL if the call was answered before, or an input is no status, details or metadata;
-//!   INVALID_ARGUMENT if the payload has no JSON form; CANCELLED if the call is closed, because its time
-//!   was up or its client left. Does not wait.
+//! | port | type | |
+//! |---|---|---|
+//! | input `call` | call | bound from `$req.rpc.call` |
+//! | input `payload` | any with a JSON form | optional; the response message: bytes and text as they are, else compact JSON |
+//! | input `status` | string or i64 | optional; a status code's name or number |
+//! | input `message` | string | optional; the status message |
+//! | input `details` | bytes or JSON | optional; a serialized `google.rpc.Status`, or an error info |
+//! | input `headers` | metadata or JSON | optional; sent before the message |
+//! | input `trailers` | metadata or JSON | optional; sent after it |
+//! | input `metadata` | metadata or JSON | optional; another name for `trailers` |
 //!
-//! With a status other than OK the payload is not sent; with OK, message and details are not.
+//! | parameter | default | |
+//! |---|---|---|
+//! | `status` | `"OK"` | a status code, by name or number |
+//! | `message` | `""` | the status message |
+//! | `details` | | an error info, `{"reason": "…", "domain": "…", "metadata": {…}}`; the last two may be left out |
+//! | `headers`, `trailers` | `{}` | objects of text, or of arrays of text; under `-bin` names base64 |
+//!
+//! An input wins over its parameter, save that headers and trailers add up. With a status other than OK
+//! the payload is not sent; with OK, message and details are not.
+//!
+//! Does not wait. Fails with INTERNAL if the call was answered before, or an input is no status, details
+//! or metadata; with INVALID_ARGUMENT if the payload has no JSON form; with CANCELLED if the call is
+//! closed, because its time was up or its client left.
 //!
 //! ```json
-//! { "id": "out", "kernel": "rpc_server_output", "params": { "headers": { "cache-control": "no-store" } }, "inputs": ["call", "payload"], "outputs": [] }
+//! { "id": "out", "kernel": "rpc_server_output", "params": { "headers": { "cache-control": "no-store" } },
+//!   "inputs": ["call", "payload"], "outputs": [] }
 //! ```
 
 use std::sync::Arc;

@@ -1,16 +1,25 @@
 //! `switch`: sends a value down the branch of the first condition that holds.
 //!
-//! - Inputs: those the node lists, or, without a list, `value` and what the conditions read; each is a
-//!   variable of the conditions. Any type but message and call; `value` (or the first) is sent on.
-//! - Outputs: one per name in `cases` and `default`. Exactly one fires.
-//! - Parameters: `cases`, a list of `{"when": condition, "then": output}`, tried in order, the
-//!   conditions in CEL; `default`, the output when none holds.
-//! - Errors: INVALID_ARGUMENT if no condition holds and there is no default, or if the inputs do not fit
-//!   a condition; RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED or CANCELLED if a loop in one is ended. Does not
-//!   wait.
+//! | port | type | |
+//! |---|---|---|
+//! | any input | any but message and call | listed in the node's `inputs`, or else `value` and what the conditions read; a variable of them |
+//! | any output | as the input `value`, or the first | named in `cases` and `default`; exactly one fires |
+//!
+//! | parameter | default | |
+//! |---|---|---|
+//! | `cases` | | 1 to 256 of `{"when": condition in CEL, "then": output}`, tried in order |
+//! | `default` | | the output if none holds; without it that is a failure |
+//!
+//! How values appear in CEL and what bounds a condition is said in [`expression`].
+//!
+//! Does not wait. Fails with INVALID_ARGUMENT if no condition holds and there is no default, or if the
+//! inputs do not fit a condition; with RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED or CANCELLED if a loop in one
+//! is ended.
 //!
 //! ```json
-//! { "id": "size", "kernel": "switch", "params": { "cases": [ { "when": "value.total > 100", "then": "big" } ], "default": "small" }, "inputs": ["value"], "outputs": ["big", "small"] }
+//! { "id": "size", "kernel": "switch",
+//!   "params": { "cases": [{ "when": "value.total > 100", "then": "big" }], "default": "small" },
+//!   "inputs": ["value"], "outputs": ["big", "small"] }
 //! ```
 
 use std::borrow::Cow;
@@ -93,10 +102,6 @@ impl KernelFactory for Switch {
             None
         });
         let inputs = ports::named(names.iter(), expression::READABLE);
-        let inputs = inputs.unwrap_or_else(|repeated| {
-            errors.extend(repeated);
-            Vec::new()
-        });
         if inputs.is_empty() {
             errors.push(BindError::new(Site::Node, "there is no input to send on"));
         }

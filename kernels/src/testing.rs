@@ -41,7 +41,6 @@ pub(crate) fn problems(factory: &dyn KernelFactory, node: &Json) -> String {
         .iter()
         .map(|error| match &error.site {
             exec_plan::Site::Param(pointer) => format!("{pointer}: {}", error.message),
-            exec_plan::Site::Input(name) => format!("input {name}: {}", error.message),
             _ => error.message.clone(),
         })
         .collect();

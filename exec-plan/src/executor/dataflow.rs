@@ -174,7 +174,7 @@ impl<'a> Walk<'a> {
             .map(|source| match *source {
                 Source::Unbound => None,
                 Source::Const(constant) => Some(plan.constants[constant as usize].clone()),
-                Source::Last(slot) | Source::Shared(slot) => {
+                Source::Last(slot) | Source::Shared(slot) | Source::Twin(slot) => {
                     let left = &mut self.readers[slot as usize];
                     *left -= 1;
                     let slot = &mut self.slots[slot as usize];

@@ -99,7 +99,7 @@ fn walk_ops<const TRACED: bool>(
             );
         }
         for source in sources {
-            if let Source::Last(slot) = *source {
+            if let Source::Last(slot) | Source::Twin(slot) = *source {
                 slots[slot as usize] = None;
             }
         }

@@ -1,8 +1,8 @@
 //! Lowering: from a wired graph, which has edges, to a plan, which has slots.
 //!
 //! Every output that somebody reads gets a slot of its own, and so does every environment key. The
-//! last reader of a slot, in the order of the operations, may move its value out; a graph output reads
-//! after all of them.
+//! last reader of a slot, in the order of the operations, may move its value out, unless it reads the
+//! slot through several ports; a graph output reads after all of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ struct Arrays {
     sources: Vec<Source>,
     targets: Vec<Target>,
     constants: Vec<Value>,
+    /// Per slot: where the sources of the operation begin that read it last.
+    read_at: Vec<u32>,
 }
 
 impl ExecPlan {
@@ -40,7 +42,7 @@ impl ExecPlan {
         let slots = Slots::assign(&graph);
         let may_skip = nodes_that_may_skip(&graph.nodes);
         let mut seen = vec![0; slots.readers.len()];
-        let mut arrays = Arrays::default();
+        let mut arrays = Arrays { read_at: vec![u32::MAX; slots.readers.len()], ..Arrays::default() };
         let neighbours = neighbours(&graph.nodes);
         let mode = mode(&graph.nodes, &neighbours.successors);
         let answers = graph.nodes.iter().any(|node| node.bound.signature.answers);
@@ -169,7 +171,14 @@ impl Arrays {
     fn push_sources(&mut self, wires: &[Wire], slots: &Slots, seen: &mut [u32]) -> Range<u32> {
         let start = index_u32(self.sources.len());
         for wire in wires {
-            let source = self.source(wire, slots, seen);
+            let mut source = self.source(wire, slots, seen);
+            if let Source::Last(slot) | Source::Shared(slot) = source {
+                // The first of two ports on one slot must not empty it before the other is read.
+                let again = std::mem::replace(&mut self.read_at[slot as usize], start) == start;
+                if again && source == Source::Last(slot) {
+                    source = Source::Twin(slot);
+                }
+            }
             self.sources.push(source);
         }
         start..index_u32(self.sources.len())

@@ -115,7 +115,7 @@ impl<'g> Counterexample<'g> {
     }
 
     fn answering(&self, node: usize) -> bool {
-        self.nodes[node].bound.signature.answers
+        self.nodes[node].settles()
     }
 
     fn answers(&self, node: usize) -> bool {

@@ -46,7 +46,8 @@ impl<'d> Wiring<'d, '_> {
 
     fn settle_values(&mut self, node: usize, object: Item) {
         let Some(bound) = &self.drafts[node].bound else { return };
-        let (answers, routes) = (bound.signature.answers, bound.signature.emits == Emits::One);
+        let (answers, fails) = (bound.signature.answers, bound.signature.fails);
+        let routes = bound.signature.emits == Emits::One;
         let names: Vec<String> = bound.signature.outputs.iter().map(|port| port.name.to_string()).collect();
         let place = self.tree.head(object);
         if answers {
@@ -54,6 +55,9 @@ impl<'d> Wiring<'d, '_> {
                 place,
                 "a node that answers cannot fall back to constants: the call would go unanswered",
             );
+        }
+        if fails {
+            return self.refuse(place, "a node that always fails has no value to fall back to");
         }
         if routes {
             return self.refuse(place, "a node that chooses an output cannot fall back to constants");

@@ -1,5 +1,6 @@
 //! Values to CEL and back. Text and bytes are lent to CEL, not copied.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use base64::Engine as _;
@@ -11,8 +12,6 @@ use cel::common::types::{
 use cel::common::value::Val;
 use exec_plan::{Code, Fault, Value};
 use serde_json::{Map, Number, Value as Json};
-
-use super::key_text;
 
 /// A value as CEL sees it; `None` for what it cannot see.
 pub(super) fn to_cel<'v>(value: &'v Value) -> Option<Box<dyn Val + 'v>> {
@@ -125,4 +124,14 @@ pub(super) fn weigh(value: &dyn Val) -> u64 {
         0
     };
     own + WORD
+}
+
+/// A map key as text.
+fn key_text<'k>(key: &'k CelMapKey<'_>) -> Cow<'k, str> {
+    match key {
+        CelMapKey::String(text) => Cow::Borrowed(text.inner()),
+        CelMapKey::Int(number) => number.inner().to_string().into(),
+        CelMapKey::UInt(number) => number.inner().to_string().into(),
+        CelMapKey::Bool(truth) => truth.inner().to_string().into(),
+    }
 }
