@@ -3,5 +3,4 @@
 //! `tests/models` compiles those same files against loom's versions of these names, and runs every
 //! interleaving of them.
 
-pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};

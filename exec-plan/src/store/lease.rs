@@ -28,12 +28,12 @@
 //! anything. This file knows nothing of plans, so that `tests/models` can run every interleaving
 //! of it.
 
-use std::sync::LazyLock;
 use std::sync::atomic::AtomicUsize as PlainCounter;
+use std::sync::{Arc, LazyLock};
 
 use crossbeam::utils::CachePadded;
 
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// What serves during a tenure.
 pub(crate) trait Tenant {
@@ -112,7 +112,7 @@ impl<T: Tenant> Tenure<T> {
     #[inline]
     pub(crate) fn enter(&self, thread: usize) -> Option<Lease<T>> {
         let shard = &self.shards[thread & (self.shards.len() - 1)];
-        if shard.word.fetch_add(1, Ordering::AcqRel) == usize::MAX {
+        if shard.word.fetch_add(1, Ordering::AcqRel) & RETIRED != 0 {
             shard.leave();
             return None;
         }

@@ -1,6 +1,5 @@
 //! Loom's primitives under the names that the product's files use.
 
-pub(crate) use loom::sync::Arc;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A mutex whose `lock` gives the guard itself, as the product's does.

@@ -1,5 +1,7 @@
 //! Every interleaving of calls and swaps over the core of the plan store.
 
+use std::sync::Arc;
+
 #[path = "../../../exec-plan/src/store/lease.rs"]
 #[expect(dead_code, reason = "the models drive the core alone, from outside its crate")]
 mod lease;
@@ -7,8 +9,8 @@ mod lease;
 #[expect(unused_imports, dead_code, reason = "other models use the rest")]
 mod sync;
 
+use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use self::lease::{Lease, Tenant, Tenure};
