@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::executor::{NoOffload, Offload};
 use crate::plan::ExecPlan;
 use crate::trace::{TraceParent, TraceSink};
 use crate::value::{Type, Value};
@@ -57,6 +58,7 @@ pub struct RequestContext {
     cancel: Cancel,
     trace: Option<Arc<dyn TraceSink>>,
     graphs: Option<Arc<dyn GraphResolver>>,
+    offload: Option<Arc<dyn Offload>>,
     depth: u8,
 }
 
@@ -98,7 +100,15 @@ impl RequestContext {
 
     /// A context without deadline, cancellation or trace.
     pub fn new(environment: Arc<dyn Environment>) -> Self {
-        Self { environment, deadline: None, cancel: Cancel::never(), trace: None, graphs: None, depth: 0 }
+        Self {
+            environment,
+            deadline: None,
+            cancel: Cancel::never(),
+            trace: None,
+            graphs: None,
+            offload: None,
+            depth: 0,
+        }
     }
 
     /// Sets the instant after which no node may start.
@@ -129,11 +139,23 @@ impl RequestContext {
         self
     }
 
+    /// Sets where kernels that run other graphs move work that blocks.
+    #[must_use]
+    pub fn with_offload(mut self, offload: Arc<dyn Offload>) -> Self {
+        self.offload = Some(offload);
+        self
+    }
+
     /// The context of a graph called from this one, or `None` at the depth limit. Deadline,
     /// cancellation and trace carry over.
     pub fn nested(&self, environment: Arc<dyn Environment>) -> Option<Self> {
         let depth = self.depth.checked_add(1).filter(|depth| *depth <= Self::MAX_DEPTH)?;
         Some(Self { environment, depth, ..self.clone() })
+    }
+
+    /// Whether the run belongs to another, and so may run beside parts of it.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.depth > 0
     }
 
     /// The environment.
@@ -159,6 +181,11 @@ impl RequestContext {
     /// Where kernels find other graphs.
     pub fn graphs(&self) -> Option<&Arc<dyn GraphResolver>> {
         self.graphs.as_ref()
+    }
+
+    /// Where kernels that run other graphs move work that blocks.
+    pub fn offload(&self) -> &dyn Offload {
+        self.offload.as_deref().unwrap_or(&NoOffload)
     }
 }
 
