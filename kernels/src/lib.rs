@@ -16,7 +16,9 @@ mod r#const;
 mod delay;
 mod expression;
 mod fail;
+mod fan_out;
 mod gather;
+mod http_call;
 mod identity;
 mod join;
 mod json;
@@ -31,10 +33,13 @@ mod ports;
 mod registry;
 mod rpc_server_input;
 mod rpc_server_output;
+mod rpc_unary_call;
+mod rpc_unary_call_batch;
 mod status;
 mod switch;
 #[cfg(test)]
 mod testing;
+mod upstream;
 
 pub use crate::call::{
     Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,
