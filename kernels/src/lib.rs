@@ -18,8 +18,10 @@ mod expression;
 mod fail;
 mod fan_out;
 mod gather;
+mod graph_call;
 mod http_call;
 mod identity;
+mod inner;
 mod join;
 mod json;
 mod json_get;
@@ -35,6 +37,7 @@ mod rpc_server_input;
 mod rpc_server_output;
 mod rpc_unary_call;
 mod rpc_unary_call_batch;
+mod scatter;
 mod status;
 mod switch;
 #[cfg(test)]

@@ -4,8 +4,9 @@ use exec_plan::{KernelFactory, KernelRegistry};
 
 use crate::upstream::Upstreams;
 use crate::{
-    cel, r#const, delay, fail, gather, http_call, identity, join, json_get, json_merge, json_set, log,
-    method_route, rpc_server_input, rpc_server_output, rpc_unary_call, rpc_unary_call_batch, switch,
+    cel, r#const, delay, fail, gather, graph_call, http_call, identity, join, json_get, json_merge, json_set,
+    log, method_route, rpc_server_input, rpc_server_output, rpc_unary_call, rpc_unary_call_batch, scatter,
+    switch,
 };
 
 /// A registry of the built-in kernels, to which an embedder may add its own. The nodes of all graphs that
@@ -18,6 +19,7 @@ pub fn builtin() -> KernelRegistry {
     add(&mut registry, delay::Delay);
     add(&mut registry, fail::Fail);
     add(&mut registry, gather::Gather);
+    add(&mut registry, graph_call::GraphCall);
     add(&mut registry, http_call::HttpCall::new(upstreams.clone()));
     add(&mut registry, identity::Identity);
     add(&mut registry, join::Join);
@@ -30,6 +32,7 @@ pub fn builtin() -> KernelRegistry {
     add(&mut registry, rpc_server_output::RpcServerOutput);
     add(&mut registry, rpc_unary_call::RpcUnaryCall::new(upstreams.clone()));
     add(&mut registry, rpc_unary_call_batch::RpcUnaryCallBatch::new(upstreams));
+    add(&mut registry, scatter::Scatter);
     add(&mut registry, switch::Switch);
     registry
 }
