@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::executor::{NoOffload, Offload};
+use crate::plan::ExecPlan;
 use crate::store::PlanLease;
 use crate::trace::{TraceParent, TraceSink};
 use crate::value::{Type, Value};
@@ -46,7 +48,16 @@ pub struct EnvSchema {
 /// Finds the plan of another graph, for kernels that run one.
 pub trait GraphResolver: Send + Sync {
     /// The plan that answers for the graph of this name now, to be kept for as long as it runs.
-    fn plan(&self, name: &str) -> Option<PlanLease>;
+    fn plan(&self, name: &str) -> Option<HeldPlan>;
+}
+
+/// The plan of another graph, for as long as it runs.
+#[derive(Debug)]
+pub enum HeldPlan {
+    /// Counted by its store as in flight.
+    Leased(PlanLease),
+    /// Counted by nobody.
+    Owned(Arc<ExecPlan>),
 }
 
 /// Everything one run may ask about its request. Cheap to build: an inline run allocates nothing for it.
@@ -57,6 +68,7 @@ pub struct RequestContext {
     cancel: Cancel,
     trace: Option<Arc<dyn TraceSink>>,
     graphs: Option<Arc<dyn GraphResolver>>,
+    offload: Option<Arc<dyn Offload>>,
     depth: u8,
 }
 
@@ -90,6 +102,18 @@ impl EnvSchema {
     }
 }
 
+// === impl HeldPlan ===
+
+impl HeldPlan {
+    /// The plan.
+    pub fn plan(&self) -> &Arc<ExecPlan> {
+        match self {
+            Self::Leased(lease) => lease.plan(),
+            Self::Owned(plan) => plan,
+        }
+    }
+}
+
 // === impl RequestContext ===
 
 impl RequestContext {
@@ -98,7 +122,15 @@ impl RequestContext {
 
     /// A context without deadline, cancellation or trace.
     pub fn new(environment: Arc<dyn Environment>) -> Self {
-        Self { environment, deadline: None, cancel: Cancel::never(), trace: None, graphs: None, depth: 0 }
+        Self {
+            environment,
+            deadline: None,
+            cancel: Cancel::never(),
+            trace: None,
+            graphs: None,
+            offload: None,
+            depth: 0,
+        }
     }
 
     /// Sets the instant after which no node may start.
@@ -129,11 +161,23 @@ impl RequestContext {
         self
     }
 
+    /// Sets where kernels that run other graphs move work that blocks.
+    #[must_use]
+    pub fn with_offload(mut self, offload: Arc<dyn Offload>) -> Self {
+        self.offload = Some(offload);
+        self
+    }
+
     /// The context of a graph called from this one, or `None` at the depth limit. Deadline,
     /// cancellation and trace carry over.
     pub fn nested(&self, environment: Arc<dyn Environment>) -> Option<Self> {
         let depth = self.depth.checked_add(1).filter(|depth| *depth <= Self::MAX_DEPTH)?;
         Some(Self { environment, depth, ..self.clone() })
+    }
+
+    /// Whether the run belongs to another, and so may run beside parts of it.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.depth > 0
     }
 
     /// The environment.
@@ -159,6 +203,11 @@ impl RequestContext {
     /// Where kernels find other graphs.
     pub fn graphs(&self) -> Option<&Arc<dyn GraphResolver>> {
         self.graphs.as_ref()
+    }
+
+    /// Where kernels that run other graphs move work that blocks.
+    pub fn offload(&self) -> &dyn Offload {
+        self.offload.as_deref().unwrap_or(&NoOffload)
     }
 }
 

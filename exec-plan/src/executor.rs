@@ -104,8 +104,11 @@ impl Executor {
     ) -> Result<RunOutputs, RunError> {
         check_deadline(cx, Instant::now())?;
         match plan.mode() {
-            Mode::Straight => straight::run(plan, cx, &mut vec![None; plan.slot_count()]),
-            Mode::Dataflow => dataflow::run(plan, cx, offload).await,
+            // What blocks in a nested run must not block the runs beside it.
+            Mode::Straight if !(cx.is_nested() && plan.blocks()) => {
+                straight::run(plan, cx, &mut vec![None; plan.slot_count()])
+            }
+            Mode::Straight | Mode::Dataflow => dataflow::run(plan, cx, offload).await,
         }
     }
 }

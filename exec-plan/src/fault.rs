@@ -64,6 +64,14 @@ struct Body {
     verbatim: bool,
 }
 
+/// A place that a fault came through.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}")]
+struct Through {
+    place: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
 /// A code's name was not one of the seventeen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a status code")]
@@ -177,6 +185,20 @@ impl Fault {
         self
     }
 
+    /// Puts another public message in place of this one; all else stays.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
+    /// Adds a place that the fault came through to its causes, for logs.
+    #[must_use]
+    pub fn through(mut self, place: impl Into<String>) -> Self {
+        let source = self.0.source.take();
+        self.with_source(Through { place: place.into(), source })
+    }
+
     /// Marks the message as the graph's own words to its caller, to be passed on without any addition.
     #[must_use]
     pub fn verbatim(mut self) -> Self {
@@ -244,6 +266,21 @@ mod tests {
         }
         assert_eq!(Code::from_number(17), None);
         assert!("NO_SUCH".parse::<Code>().is_err());
+    }
+
+    #[test]
+    fn a_fault_keeps_its_cause_on_its_way_out() {
+        let fault = Fault::new(Code::NotFound, "no such thing").with_source("why").verbatim();
+        let fault = fault.through("node a").with_message("item 1: no such thing").through("graph b");
+        assert_eq!(fault.to_string(), "NOT_FOUND: item 1: no such thing");
+        assert!(fault.is_verbatim());
+        let mut chain = Vec::new();
+        let mut next = fault.source();
+        while let Some(cause) = next {
+            chain.push(cause.to_string());
+            next = cause.source();
+        }
+        assert_eq!(chain, ["graph b", "node a", "why"]);
     }
 
     #[test]

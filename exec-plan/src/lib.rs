@@ -31,7 +31,7 @@ mod trace;
 mod value;
 mod wire;
 
-pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, RequestContext};
+pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, HeldPlan, RequestContext};
 pub use crate::diagnostic::{GraphError, GraphErrorCode, GraphErrors, RelatedPlace};
 pub use crate::document::GRAPH_SCHEMA;
 pub use crate::executor::{Executor, Job, NoOffload, Offload, RunError, RunOutputs};

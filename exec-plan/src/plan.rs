@@ -177,9 +177,19 @@ impl ExecPlan {
         self.class
     }
 
+    /// The environment keys the plan binds, each once.
+    pub fn env_keys(&self) -> impl ExactSizeIterator<Item = &EnvKey> {
+        self.env.iter().map(|(key, _)| key)
+    }
+
     /// The document the plan was compiled from.
     pub fn source_text(&self) -> &Bytes {
         &self.text
+    }
+
+    /// Whether a node may occupy its thread.
+    pub(crate) fn blocks(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op.body, Body::Blocking(_)))
     }
 
     pub(crate) fn mode(&self) -> Mode {

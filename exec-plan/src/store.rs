@@ -55,7 +55,7 @@ use self::release::Release;
 pub use self::release::{PlanLease, ReleaseId};
 use self::status::View;
 pub use self::status::{GraphStatus, VersionStatus};
-use crate::context::{EnvSchema, GraphResolver};
+use crate::context::{EnvSchema, GraphResolver, HeldPlan};
 use crate::diagnostic::GraphErrors;
 use crate::identity::{GraphName, Version};
 use crate::kernel::KernelRegistry;
@@ -378,8 +378,8 @@ impl PlanStore {
 
 impl GraphResolver for PlanStore {
     /// Inner graphs and served ones alike.
-    fn plan(&self, name: &str) -> Option<PlanLease> {
-        self.lease(|catalog| catalog.seat(name).map(|seat| Place::Seat(seat)))
+    fn plan(&self, name: &str) -> Option<HeldPlan> {
+        self.lease(|catalog| catalog.seat(name).map(|seat| Place::Seat(seat))).map(HeldPlan::Leased)
     }
 }
 

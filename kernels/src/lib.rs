@@ -16,8 +16,12 @@ mod r#const;
 mod delay;
 mod expression;
 mod fail;
+mod fan_out;
 mod gather;
+mod graph_call;
+mod http_call;
 mod identity;
+mod inner;
 mod join;
 mod json;
 mod json_get;
@@ -31,10 +35,14 @@ mod ports;
 mod registry;
 mod rpc_server_input;
 mod rpc_server_output;
+mod rpc_unary_call;
+mod rpc_unary_call_batch;
+mod scatter;
 mod status;
 mod switch;
 #[cfg(test)]
 mod testing;
+mod upstream;
 
 pub use crate::call::{
     Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,

@@ -2,19 +2,25 @@
 
 use exec_plan::{KernelFactory, KernelRegistry};
 
+use crate::upstream::Upstreams;
 use crate::{
-    cel, r#const, delay, fail, gather, identity, join, json_get, json_merge, json_set, log, method_route,
-    rpc_server_input, rpc_server_output, switch,
+    cel, r#const, delay, fail, gather, graph_call, http_call, identity, join, json_get, json_merge, json_set,
+    log, method_route, rpc_server_input, rpc_server_output, rpc_unary_call, rpc_unary_call_batch, scatter,
+    switch,
 };
 
-/// A registry of the built-in kernels, to which an embedder may add its own.
+/// A registry of the built-in kernels, to which an embedder may add its own. The nodes of all graphs that
+/// are compiled with it share their connections to upstreams.
 pub fn builtin() -> KernelRegistry {
+    let upstreams = Upstreams::new();
     let mut registry = KernelRegistry::new();
     add(&mut registry, cel::Cel);
     add(&mut registry, r#const::Const);
     add(&mut registry, delay::Delay);
     add(&mut registry, fail::Fail);
     add(&mut registry, gather::Gather);
+    add(&mut registry, graph_call::GraphCall);
+    add(&mut registry, http_call::HttpCall::new(upstreams.clone()));
     add(&mut registry, identity::Identity);
     add(&mut registry, join::Join);
     add(&mut registry, json_get::JsonGet);
@@ -24,6 +30,9 @@ pub fn builtin() -> KernelRegistry {
     add(&mut registry, method_route::MethodRoute);
     add(&mut registry, rpc_server_input::RpcServerInput);
     add(&mut registry, rpc_server_output::RpcServerOutput);
+    add(&mut registry, rpc_unary_call::RpcUnaryCall::new(upstreams.clone()));
+    add(&mut registry, rpc_unary_call_batch::RpcUnaryCallBatch::new(upstreams));
+    add(&mut registry, scatter::Scatter);
     add(&mut registry, switch::Switch);
     registry
 }

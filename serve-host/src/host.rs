@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use exec_plan::{Cancel, Class, PlanLease, PlanStore, RequestContext, TraceSink, Version};
+use exec_plan::{Cancel, Class, Offload, PlanLease, PlanStore, RequestContext, TraceSink, Version};
 use kernels::{Closed, RequestEnvelope, RpcServerCall};
 
 use self::pending::PendingCall;
@@ -62,6 +62,7 @@ struct Inner {
 /// What running a call needs, apart from the gate that let it pass.
 struct Core {
     pool: Pool,
+    offload: Arc<dyn Offload>,
     stats: Stats,
     store: Arc<PlanStore>,
     trace: Option<Arc<dyn TraceSink>>,
@@ -117,7 +118,8 @@ impl ServeHost {
         trace: Option<Arc<dyn TraceSink>>,
     ) -> io::Result<Self> {
         let pool = Pool::start(config.pool_threads, config.max_inflight.0)?;
-        let core = Arc::new(Core { pool, stats: Stats::new(), store: store.clone(), trace });
+        let offload = Arc::new(pool.offload());
+        let core = Arc::new(Core { pool, offload, stats: Stats::new(), store: store.clone(), trace });
         let gate = Gate::new(config.max_inflight, config.queue_capacity, {
             let core = core.clone();
             move |permit, work| core.serve_waiting(permit, work)
@@ -263,6 +265,7 @@ impl Work {
             .with_cancel(self.cancel.clone())
             .with_trace(core.trace.clone())
             .with_graphs(graphs)
+            .with_offload(core.offload.clone())
     }
 }
 

@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
             } else {
                 check_deadline(cx, Instant::now()).map_err(|error| RunError::at(op, error.fault))?;
                 // Alone, a node that blocks may as well do it here.
-                let alone = self.running.is_empty() && self.ready.is_empty();
+                let alone = self.running.is_empty() && self.ready.is_empty() && !cx.is_nested();
                 self.running.push(Self::start(Run { alone, ..self.run }, index, inputs));
             }
         }

@@ -40,7 +40,7 @@ impl Core {
                 EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, Instant::now()))
             } else {
                 let cx = Arc::new(work.context(&core));
-                Executor::drive(work.plan.plan(), &cx, &core.pool.offload()).await
+                Executor::drive(work.plan.plan(), &cx, &*core.offload).await
             };
             core.settle(&work, ran.as_ref());
             core.count_end(&work);
