@@ -56,6 +56,8 @@ enum Expect {
     End,
 }
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 impl<'t> Tree<'t> {
     /// Reads a document. Holes and damage in the result have been reported.
     pub(crate) fn read(text: &'t str, problems: &mut Problems) -> Self {
@@ -82,6 +84,13 @@ impl<'t> Tree<'t> {
 
 impl Reader<'_, '_> {
     fn document(&mut self) {
+        if self.text.starts_with(BYTE_ORDER_MARK) {
+            let mark = Span::new(0, BYTE_ORDER_MARK.len_utf8());
+            let problem = Problem::new(Code::Syntax, mark, "the document begins with a byte order mark")
+                .help("save it as UTF-8 without one");
+            self.damage_by(problem);
+            self.at = BYTE_ORDER_MARK.len_utf8();
+        }
         let mut expect = Expect::Value;
         loop {
             self.skip_space();

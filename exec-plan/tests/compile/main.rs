@@ -1,7 +1,12 @@
 //! What the compiler accepts, what it refuses, and how it says so.
 
+mod answers;
 mod broken;
+mod hash;
 mod kernels;
+mod schema;
+mod size;
+mod text;
 
 use exec_plan::{ExecPlan, GraphErrors, GraphSource};
 
