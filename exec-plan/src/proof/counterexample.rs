@@ -162,8 +162,7 @@ impl<'g> Counterexample<'g> {
                 return Some(document.failure_output()?.span);
             }
             let output = self.nodes[node].bound.signature.outputs.get(choice).filter(|_| routes)?;
-            let list = document.outputs.as_ref()?;
-            Some(list.spans[list.position(&output.name)?])
+            self.doc.ports(document.outputs).find(|port| port.text == output.name).map(|port| port.span)
         });
         listed.unwrap_or_else(|| self.place(node))
     }

@@ -1,5 +1,8 @@
 //! What the compiler accepts, what it refuses, and how it says so.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names the cases it is about")]
+
 mod answers;
 mod broken;
 mod hash;
