@@ -64,6 +64,10 @@ pub(crate) struct GraphDoc<'t> {
     pub(crate) nodes: Vec<NodeDoc<'t>>,
     pub(crate) bindings: Vec<BindingDoc<'t>>,
     pub(crate) outputs: Vec<OutputDoc<'t>>,
+    /// The names in the port lists of all nodes.
+    port_names: Vec<&'t str>,
+    /// Where each of them stands.
+    port_spans: Vec<Span>,
     /// Whether the ids of all nodes are known.
     pub(crate) nodes_are_whole: bool,
     /// Whether every binding could be read: nothing is missing that the author wrote.
@@ -79,8 +83,8 @@ pub(crate) struct NodeDoc<'t> {
     pub(crate) id: Option<Word<'t>>,
     pub(crate) kernel: Option<Word<'t>>,
     pub(crate) params: Option<Item>,
-    pub(crate) inputs: Option<PortList<'t>>,
-    pub(crate) outputs: Option<PortList<'t>>,
+    pub(crate) inputs: Option<PortList>,
+    pub(crate) outputs: Option<PortList>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: Option<Retry>,
     pub(crate) fallback: Option<FallbackDoc<'t>>,
@@ -88,11 +92,11 @@ pub(crate) struct NodeDoc<'t> {
     pub(crate) is_whole: bool,
 }
 
-/// The port names of one `inputs` or `outputs`.
-#[derive(Debug)]
-pub(crate) struct PortList<'t> {
-    pub(crate) names: Vec<&'t str>,
-    pub(crate) spans: Vec<Span>,
+/// The port names of one `inputs` or `outputs`: a part of [`GraphDoc::port_names`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortList {
+    first: u32,
+    end: u32,
 }
 
 /// A node's `fallback`.
@@ -137,11 +141,31 @@ impl Span {
     }
 }
 
+// === impl GraphDoc ===
+
+impl<'t> GraphDoc<'t> {
+    /// The names in a list.
+    pub(crate) fn port_names(&self, list: PortList) -> &[&'t str] {
+        &self.port_names[list.range()]
+    }
+
+    /// Where the names in a list stand.
+    pub(crate) fn port_spans(&self, list: PortList) -> &[Span] {
+        &self.port_spans[list.range()]
+    }
+
+    /// The names in a list, each with its place; nothing if there is no list.
+    pub(crate) fn ports(&self, list: Option<PortList>) -> impl Iterator<Item = Word<'t>> {
+        let range = list.map_or(0..0, PortList::range);
+        let (names, spans) = (&self.port_names[range.clone()], &self.port_spans[range]);
+        names.iter().zip(spans).map(|(text, span)| Word { text, span: *span })
+    }
+}
+
 // === impl PortList ===
 
-impl<'t> PortList<'t> {
-    /// Where a name stands in the list.
-    pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|listed| *listed == name)
+impl PortList {
+    fn range(self) -> std::ops::Range<usize> {
+        self.first as usize..self.end as usize
     }
 }

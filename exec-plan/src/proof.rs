@@ -13,6 +13,10 @@
 mod counterexample;
 mod diagram;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use smallvec::SmallVec;
+
 use self::counterexample::Counterexample;
 use self::diagram::{Count, Diagrams, Op, TooLarge};
 use crate::diagnostic::{GraphErrorCode as Code, Problem, Problems};
@@ -21,7 +25,9 @@ use crate::kernel::{Emits, Fires};
 use crate::wire::{Fallback, Wire, WiredGraph, WiredNode};
 
 /// How much work the proof of one graph may take, in steps of its diagrams.
-const MAX_STEPS: usize = 1_000_000;
+const MAX_STEPS: usize = 3_000_000;
+/// How many choices of a counter-example are made sure to happen; far more than are told.
+const MAX_SETTLED: usize = 64;
 
 /// Reports the ways through a graph that answers calls on which it answers never or twice.
 pub(crate) fn prove(doc: &GraphDoc<'_>, graph: &WiredGraph, problems: &mut Problems) {
@@ -29,12 +35,11 @@ pub(crate) fn prove(doc: &GraphDoc<'_>, graph: &WiredGraph, problems: &mut Probl
     if !nodes.iter().any(|node| node.bound.signature.answers) {
         return;
     }
-    let mut diagrams = Diagrams::new(MAX_STEPS);
-    match answers(nodes, &mut diagrams) {
-        Ok(answers) => {
+    match Proof::new(nodes) {
+        Ok(proof) => {
             for wrong in [Diagrams::NONE, Diagrams::MANY] {
-                if let Some(choices) = diagrams.shortest_way(answers, wrong) {
-                    problems.push(Counterexample::new(doc, nodes, &choices).problem());
+                if let Some(choices) = proof.way_to(wrong) {
+                    problems.push(Counterexample::new(doc, nodes, choices).problem());
                 }
             }
         }
@@ -47,38 +52,78 @@ pub(crate) fn prove(doc: &GraphDoc<'_>, graph: &WiredGraph, problems: &mut Probl
     }
 }
 
-/// The number of nodes that answer, as a function of the choices.
-fn answers(nodes: &[WiredNode], diagrams: &mut Diagrams) -> Result<Count, TooLarge> {
-    let mut runs: Vec<Count> = Vec::with_capacity(nodes.len());
-    let mut answers = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let mut fired = Vec::new();
-        for wire in &node.inputs {
-            match wire {
-                Wire::Unbound => {}
-                Wire::Env(_) | Wire::Const(_) => fired.push(Diagrams::ONE),
-                Wire::Node { node, output } => {
-                    fired.push(fires(&nodes[*node], *node, *output, runs[*node], diagrams)?);
+/// What is known about a graph's runs.
+struct Proof {
+    diagrams: Diagrams,
+    /// When each node runs.
+    runs: Vec<Count>,
+    /// How many nodes answer.
+    answers: Count,
+}
+
+// === impl Proof ===
+
+impl Proof {
+    fn new(nodes: &[WiredNode]) -> Result<Self, TooLarge> {
+        let mut diagrams = Diagrams::new(nodes.iter().map(WiredNode::choices).collect(), MAX_STEPS);
+        let mut runs: Vec<Count> = Vec::with_capacity(nodes.len());
+        let mut answers = Vec::new();
+        for (index, node) in nodes.iter().enumerate() {
+            let mut fired: SmallVec<[Count; 8]> = SmallVec::new();
+            for wire in &node.inputs {
+                match wire {
+                    Wire::Unbound => {}
+                    Wire::Env(_) | Wire::Const(_) => fired.push(Diagrams::ONE),
+                    Wire::Node { node, output } => {
+                        fired.push(fires(&nodes[*node], *node, *output, runs[*node], &mut diagrams)?);
+                    }
+                }
+            }
+            fired.sort_unstable();
+            fired.dedup();
+            let run = match node.bound.signature.fires {
+                _ if fired.is_empty() => Diagrams::ONE,
+                Fires::All => diagrams.combine(Op::And, &fired)?,
+                Fires::Any => diagrams.combine(Op::Or, &fired)?,
+            };
+            runs.push(run);
+            if node.settles() {
+                // A failed answer is none, and its fallback leads on.
+                answers.push(match node.failure() {
+                    Some(failure) => diagrams.unless(index, failure, run)?,
+                    None => run,
+                });
+            }
+        }
+        let answers = diagrams.combine(Op::Add, &answers)?;
+        Ok(Self { diagrams, runs, answers })
+    }
+
+    /// Choices that lead to a number of answers, each of a node that runs if the others are made. They
+    /// tell everything: whatever else is chosen, the number stays the same.
+    fn way_to(&self, count: Count) -> Option<BTreeMap<usize, usize>> {
+        let way = self.diagrams.way(self.answers, count, &BTreeMap::new())?;
+        let mut unsettled: BTreeSet<usize> = way.iter().map(|(node, _)| *node).collect();
+        let mut choices: BTreeMap<usize, usize> = way.into_iter().collect();
+        for _ in 0..MAX_SETTLED {
+            let Some(node) = unsettled.pop_first() else { break };
+            // The way may pass a choice of a node that never comes to choose, or that comes to it only
+            // if others choose in a certain way.
+            match self.diagrams.way(self.runs[node], Diagrams::ONE, &choices) {
+                None => {
+                    choices.remove(&node);
+                }
+                Some(further) => {
+                    for (earlier, choice) in further {
+                        if choices.insert(earlier, choice).is_none() {
+                            unsettled.insert(earlier);
+                        }
+                    }
                 }
             }
         }
-        fired.sort_unstable();
-        fired.dedup();
-        let run = match node.bound.signature.fires {
-            _ if fired.is_empty() => Diagrams::ONE,
-            Fires::All => diagrams.combine(Op::And, fired)?,
-            Fires::Any => diagrams.combine(Op::Or, fired)?,
-        };
-        runs.push(run);
-        if node.settles() {
-            // A failed answer is none, and its fallback leads on.
-            answers.push(match node.failure() {
-                Some(failure) => diagrams.unless(index, failure, run)?,
-                None => run,
-            });
-        }
+        Some(choices)
     }
-    diagrams.combine(Op::Add, answers)
 }
 
 /// When an output fires, given when its node runs.
@@ -89,9 +134,9 @@ fn fires(
     runs: Count,
     diagrams: &mut Diagrams,
 ) -> Result<Count, TooLarge> {
-    match (node.choice_of(output), node.choices()) {
-        (Some(choice), choices) if choices > 1 => diagrams.when(index, choice, choices, runs),
-        _ => Ok(runs),
+    match node.choice_of(output) {
+        Some(choice) => diagrams.when(index, choice, runs),
+        None => Ok(runs),
     }
 }
 
@@ -130,6 +175,3 @@ impl WiredNode {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,6 +7,7 @@ mod cycle;
 mod fallback;
 mod nodes;
 mod order;
+mod source;
 mod types;
 
 use std::num::NonZeroU32;
@@ -202,10 +203,10 @@ impl Wiring<'_, '_> {
                 *node = position[*node];
             }
         };
-        let mut drafts: Vec<Option<Draft>> = self.drafts.into_iter().map(Some).collect();
+        let mut drafts = self.drafts;
         let mut nodes = Vec::with_capacity(order.len());
         for old in order {
-            let mut draft = drafts[*old].take()?;
+            let mut draft = std::mem::take(&mut drafts[*old]);
             draft.wires.iter_mut().for_each(moved);
             nodes.push(WiredNode {
                 id: doc.nodes[*old].id?.text.into(),

@@ -3,6 +3,8 @@
 //! A graph is drawn as a list of nodes that read earlier ones, written as a document, compiled, and run
 //! in every way a plan can run. The interpreter walks the same list with a map from names to values.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -15,8 +15,12 @@ pub(super) fn report(errors: &GraphErrors, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut report = String::new();
     for error in &errors.errors {
-        report.push_str(&renderer.render(&[group(&errors.origin, error)]));
-        report.push_str("\n\n");
+        let text = renderer.render(&[group(&errors.origin, error)]);
+        text.lines().filter(|line| !is_empty_origin(line)).for_each(|line| {
+            report.push_str(line);
+            report.push('\n');
+        });
+        report.push('\n');
     }
     let shown = errors.errors.len();
     let (total, omitted) = (shown + errors.omitted, errors.omitted);
@@ -56,6 +60,18 @@ fn group<'e>(origin: &'e str, error: &'e GraphError) -> Group<'e> {
         None => group,
     }
 }
+
+/// Whether a line would say where its snippet comes from but has nothing to say, because it was said
+/// above: `::: ` and nothing else, apart from colour.
+fn is_empty_origin(line: &str) -> bool {
+    let Some((before, after)) = line.split_once(":::") else { return false };
+    let is_blank =
+        |text: &str| text.split('\u{1b}').all(|part| part.trim_start_matches(SGR).trim().is_empty());
+    is_blank(before) && is_blank(after)
+}
+
+/// The characters of a colour sequence.
+const SGR: &[char] = &['[', ';', 'm', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
 
 impl Shown<'_> {
     fn shows(&self, place: &Excerpt) -> bool {

@@ -5,6 +5,7 @@
 //! was left open. Containers touched by this are marked as damaged, so that nobody misses there what
 //! may have been lost.
 
+mod mistakes;
 mod text;
 
 use super::tree::{Cell, Kind, Tree};
@@ -21,7 +22,9 @@ struct Reader<'t, 'p> {
     at: usize,
     cells: Vec<Cell>,
     decoded: Vec<String>,
+    /// As long as the text; what is filled are the first `token_bytes`.
     tokens: Vec<u8>,
+    token_bytes: usize,
     /// Where the text begins that has not gone to `tokens` yet.
     taken: usize,
     open: Vec<Open>,
@@ -56,6 +59,10 @@ enum Expect {
     End,
 }
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+/// The most bytes between white space that are copied in one go.
+const SHORT_RUN: usize = 16;
+
 impl<'t> Tree<'t> {
     /// Reads a document. Holes and damage in the result have been reported.
     pub(crate) fn read(text: &'t str, problems: &mut Problems) -> Self {
@@ -65,7 +72,8 @@ impl<'t> Tree<'t> {
             at: 0,
             cells: Vec::with_capacity(text.len() / 8),
             decoded: Vec::new(),
-            tokens: Vec::with_capacity(text.len()),
+            tokens: vec![0; text.len()],
+            token_bytes: 0,
             taken: 0,
             open: Vec::new(),
             comma: 0,
@@ -73,7 +81,8 @@ impl<'t> Tree<'t> {
             problems,
         };
         reader.document();
-        let Reader { cells, decoded, tokens, whole, .. } = reader;
+        let Reader { cells, decoded, mut tokens, token_bytes, whole, .. } = reader;
+        tokens.truncate(token_bytes);
         Self { text, cells, decoded, tokens, whole }
     }
 }
@@ -82,6 +91,13 @@ impl<'t> Tree<'t> {
 
 impl Reader<'_, '_> {
     fn document(&mut self) {
+        if self.text.starts_with(BYTE_ORDER_MARK) {
+            let mark = Span::new(0, BYTE_ORDER_MARK.len_utf8());
+            let problem = Problem::new(Code::Syntax, mark, "the document begins with a byte order mark")
+                .help("save it as UTF-8 without one");
+            self.damage_by(problem);
+            self.at = BYTE_ORDER_MARK.len_utf8();
+        }
         let mut expect = Expect::Value;
         loop {
             self.skip_space();
@@ -141,10 +157,28 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Moves the text up to `end` to the tokens.
     #[inline]
     fn take_tokens(&mut self, end: usize) {
-        self.tokens.extend_from_slice(&self.bytes[self.taken..end]);
+        let bytes = self.bytes;
+        let length = end - self.taken;
+        let room = self.tokens.get_mut(self.token_bytes..).and_then(|room| room.first_chunk_mut());
+        match (bytes.get(self.taken..).and_then(|run| run.first_chunk::<SHORT_RUN>()), room) {
+            // Between white space there is little, and a copy of known length is faster. What it copies
+            // too much is overwritten or cut off.
+            (Some(run), Some(room)) if length <= SHORT_RUN => {
+                *room = *run;
+                self.token_bytes += length;
+            }
+            _ => self.put_token(&bytes[self.taken..end]),
+        }
         self.taken = end;
+    }
+
+    fn put_token(&mut self, token: &[u8]) {
+        let end = self.token_bytes + token.len();
+        self.tokens[self.token_bytes..end].copy_from_slice(token);
+        self.token_bytes = end;
     }
 
     #[inline]
@@ -311,8 +345,9 @@ impl Reader<'_, '_> {
             let link = u32::try_from(self.decoded.len()).unwrap_or(u32::MAX);
             self.push(start, end, Kind::Escaped, link);
             self.take_tokens(start);
-            let written = serde_json::to_writer(&mut self.tokens, &decoded);
-            debug_assert!(written.is_ok(), "writing to memory does not fail");
+            let token = serde_json::Value::from(decoded.as_str()).to_string();
+            // No longer than the string in the text: what has an escape here had one there.
+            self.put_token(token.as_bytes());
             self.taken = end;
             self.decoded.push(decoded);
         } else {
@@ -358,135 +393,6 @@ impl Reader<'_, '_> {
             let bit = 1 << (ends % 64);
             open.alike |= escaped || open.seen & bit != 0;
             open.seen |= bit;
-        }
-    }
-}
-
-// Mistakes.
-impl Reader<'_, '_> {
-    fn report(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.problems.push(Problem::new(code, span, message));
-    }
-
-    /// Reports what makes the innermost container incomplete.
-    fn damage(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.damage_by(Problem::new(code, span, message));
-    }
-
-    fn damage_by(&mut self, problem: Problem) {
-        self.whole = false;
-        if let Some(open) = self.open.last() {
-            self.cells[open.cell as usize].damaged = true;
-        }
-        self.problems.push(problem);
-    }
-
-    fn trailing_comma(&mut self) {
-        let problem = Problem::new(Code::Syntax, Span::at(self.comma), "nothing follows this comma");
-        self.damage_by(problem.help("take it away: JSON has no trailing commas"));
-    }
-
-    fn missing_value(&mut self, byte: u8, expect: Expect) -> Expect {
-        let Some(open) = self.open.last() else {
-            self.damage(Code::Syntax, Span::at(self.at), "expected a value");
-            self.hole(self.at, self.at);
-            self.at += 1;
-            return Expect::End;
-        };
-        let closing = byte == b']' || byte == b'}';
-        if open.kind == Kind::Array && closing {
-            if expect == Expect::Value {
-                self.trailing_comma();
-            }
-            return self.next(byte);
-        }
-        self.damage(Code::Syntax, Span::at(self.at), "expected a value");
-        if byte == b':' {
-            self.at += 1;
-            return expect;
-        }
-        self.hole(self.at, self.at);
-        Expect::Next
-    }
-
-    /// A bracket that closes something other than the innermost container.
-    fn mismatched(&mut self, byte: u8) -> Expect {
-        let kind = if byte == b'}' { Kind::Object } else { Kind::Array };
-        let Some(innermost) = self.open.last() else { return Expect::End };
-        let (wanted, found) = if byte == b'}' { (']', '}') } else { ('}', ']') };
-        let opened = self.cells[innermost.cell as usize].start as usize;
-        let problem =
-            Problem::new(Code::Syntax, Span::at(self.at), format!("expected `{wanted}`, found `{found}`"))
-                .related(Span::at(opened), "to close this");
-        self.damage_by(problem);
-        if self.open.iter().any(|open| open.kind == kind) {
-            while let Some(open) = self.open.pop() {
-                self.cells[open.cell as usize].damaged = true;
-                let ends_here = open.kind == kind;
-                self.close(&open, if ends_here { self.at + 1 } else { self.at });
-                if ends_here {
-                    break;
-                }
-            }
-        }
-        self.at += 1;
-        self.after_value()
-    }
-
-    /// Something that begins no JSON value.
-    fn unreadable(&mut self) {
-        let start = self.at;
-        let quote = self.bytes[start] == b'\'';
-        let end = if quote { text::single_quoted(self.bytes, start) } else { word_run(self.bytes, start) };
-        let help = match &self.text[start..end] {
-            "True" | "TRUE" => "write `true`",
-            "False" | "FALSE" => "write `false`",
-            "None" | "NULL" | "Null" | "nil" | "undefined" => "write `null`",
-            "NaN" | "Infinity" => "JSON has no such number",
-            _ => "text is written in double quotes",
-        };
-        let problem =
-            Problem::new(Code::Syntax, Span::new(start, end), "this is not a JSON value").help(help);
-        self.damage_by(problem);
-        self.hole(start, end);
-        self.at = end;
-    }
-
-    /// Skips a comment, which is reported, and says whether there was one.
-    fn skip_comment(&mut self) -> bool {
-        let Some(end) = text::comment(self.text, self.at) else { return false };
-        self.damage(Code::Syntax, Span::new(self.at, end), "JSON has no comments");
-        self.at = end;
-        true
-    }
-
-    #[cold]
-    fn report_duplicates(&mut self, container: u32) {
-        let cells = &self.cells[container as usize..];
-        let mut first_by_key = foldhash::HashMap::default();
-        let mut at = 1;
-        while at < cells.len() {
-            let key = cells[at];
-            let text = match key.kind {
-                Kind::Plain => &self.text[key.start as usize + 1..key.end as usize - 1],
-                Kind::Escaped => self.decoded[key.link as usize].as_str(),
-                _ => "",
-            };
-            let span = Span { start: key.start, end: key.end };
-            if key.kind != Kind::Hole
-                && let Some(first) = first_by_key.insert(text, span)
-            {
-                first_by_key.insert(text, first);
-                let problem =
-                    Problem::new(Code::DuplicateKey, span, format!("the key {text:?} stands here again"))
-                        .related(first, "first here");
-                self.problems.push(problem);
-            }
-            let value = cells.get(at + 1);
-            at = match value {
-                Some(value) if value.kind.is_container() => (value.link - container) as usize,
-                _ => at + 2,
-            };
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Gives a JSON tree the shape of a graph: keys, kinds and ranges, all that a schema could check.
 
+mod fields;
+
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
     BindingDoc, DEFAULT_BACKOFF_MS, FallbackDoc, GraphDoc, Item, Kind, MAX_ATTEMPTS, MAX_BACKOFF_MS,
-    MAX_NODES, MAX_TIMEOUT_MS, NodeDoc, OutputDoc, PortList, Span, Tree, Word, is_dotted, is_identifier,
+    MAX_NODES, MAX_TIMEOUT_MS, NodeDoc, OutputDoc, PortList, Span, Tree, Word, is_dotted,
 };
 use crate::diagnostic::{GraphErrorCode as Code, Problem, Problems};
 use crate::fault::Code as Status;
@@ -17,6 +18,8 @@ use crate::wire::Retry;
 struct Shape<'t, 'p> {
     tree: &'t Tree<'t>,
     problems: &'p mut Problems,
+    port_names: Vec<&'t str>,
+    port_spans: Vec<Span>,
 }
 
 const GRAPH_KEYS: &[&str; 7] = &["version", "name", "description", "serves", "nodes", "bindings", "outputs"];
@@ -29,14 +32,15 @@ const RETRY_KEYS: &[&str; 3] = &["attempts", "backoff_ms", "on"];
 impl<'t> GraphDoc<'t> {
     /// Reads the tree as a graph; `stem` names it if the document does not.
     pub(crate) fn read(tree: &'t Tree<'t>, stem: Option<&str>, problems: &mut Problems) -> Option<Self> {
-        Shape { tree, problems }.graph(tree.root()?, stem)
+        let shape = Shape { tree, problems, port_names: Vec::new(), port_spans: Vec::new() };
+        shape.graph(tree.root()?, stem)
     }
 }
 
 // === impl Shape ===
 
 impl<'t> Shape<'t, '_> {
-    fn graph(&mut self, root: Item, stem: Option<&str>) -> Option<GraphDoc<'t>> {
+    fn graph(mut self, root: Item, stem: Option<&str>) -> Option<GraphDoc<'t>> {
         let before = self.problems.count();
         let [version, name, description, serves, nodes, bindings, outputs] =
             self.fields(root, GRAPH_KEYS, "a graph")?;
@@ -60,6 +64,8 @@ impl<'t> Shape<'t, '_> {
             nodes,
             bindings,
             outputs: outputs.map(|item| self.graph_outputs(item)).unwrap_or_default(),
+            port_names: self.port_names,
+            port_spans: self.port_spans,
             bindings_are_whole,
             span: self.tree.head(root),
         })
@@ -178,19 +184,21 @@ impl<'t> Shape<'t, '_> {
         })
     }
 
-    fn ports(&mut self, item: Item, what: &str) -> Option<PortList<'t>> {
+    fn ports(&mut self, item: Item, what: &str) -> Option<PortList> {
         if self.tree.kind(item) != Kind::Array {
             self.wrong_type(item, what, "an array of port names");
             return None;
         }
-        let mut ports = PortList { names: Vec::new(), spans: Vec::new() };
+        let first = self.port_names.len();
         for element in self.tree.elements(item) {
             if let Some(word) = self.identifier(element, "a port") {
-                ports.names.push(word.text);
-                ports.spans.push(word.span);
+                self.port_names.push(word.text);
+                self.port_spans.push(word.span);
             }
         }
-        Some(ports)
+        // A document has fewer ports than bytes.
+        let Span { start: first, end } = Span::new(first, self.port_names.len());
+        Some(PortList { first, end })
     }
 
     fn retry(&mut self, item: Item) -> Option<Retry> {
@@ -278,139 +286,4 @@ impl<'t> Shape<'t, '_> {
         self.refuse_repeats(&names, Code::DuplicateOutput, "graph output");
         outputs
     }
-}
-
-// What every part of a document is made of.
-impl<'t> Shape<'t, '_> {
-    /// The values of an object by key. Unknown keys are reported; of repeated ones, which the reader
-    /// reported, the first counts.
-    fn fields<const N: usize>(
-        &mut self,
-        item: Item,
-        keys: &'static [&'static str; N],
-        what: &str,
-    ) -> Option<[Option<Item>; N]> {
-        if !self.object(item, what) {
-            return None;
-        }
-        let tree = self.tree;
-        let mut values = [None; N];
-        for (key, value) in tree.members(item) {
-            if tree.kind(key) == Kind::Hole {
-                continue;
-            }
-            let word = tree.key(key);
-            match keys.iter().position(|legal| *legal == word.text) {
-                Some(index) => values[index] = values[index].or(Some(value)),
-                None => self.unknown_key(word, keys, what),
-            }
-        }
-        Some(values)
-    }
-
-    #[cold]
-    fn unknown_key(&mut self, key: Word<'t>, keys: &[&'static str], what: &str) {
-        let help = self.problems.closest(key.text, keys.iter().copied()).map_or_else(
-            || format!("the keys of {what} are {}", listed(keys)),
-            |name| format!("did you mean `{name}`?"),
-        );
-        let message = format!("{what} has no key {:?}", key.text);
-        self.problems.push(Problem::new(Code::UnknownKey, key.span, message).help(help));
-    }
-
-    /// The value of a key that must be there.
-    fn required(&mut self, item: Item, value: Option<Item>, key: &str, what: &str) -> Option<Item> {
-        if value.is_none() && !self.tree.is_damaged(item) {
-            self.report(Code::MissingKey, self.tree.head(item), format!("{what} needs the key `{key}`"));
-        }
-        value
-    }
-
-    fn object(&mut self, item: Item, what: &str) -> bool {
-        let is_object = self.tree.kind(item) == Kind::Object;
-        if !is_object {
-            self.wrong_type(item, what, "an object");
-        }
-        is_object
-    }
-
-    fn array(&mut self, item: Item, what: &str) -> impl Iterator<Item = Item> + use<'t> {
-        if self.tree.kind(item) != Kind::Array {
-            self.wrong_type(item, what, "an array");
-        }
-        self.tree.elements(item)
-    }
-
-    fn string(&mut self, item: Item, what: &str) -> Option<Word<'t>> {
-        let word = self.tree.word(item);
-        if word.is_none() {
-            self.wrong_type(item, what, "a string");
-        }
-        word
-    }
-
-    /// A string that should be an identifier; it is used as a name even if it is none, so that what
-    /// refers to it is not reported as well.
-    fn identifier(&mut self, item: Item, what: &str) -> Option<Word<'t>> {
-        let word = self.string(item, what)?;
-        if !is_identifier(word.text) {
-            let message = format!("{:?} is not an identifier", word.text);
-            let problem = Problem::new(Code::InvalidIdentifier, word.span, message)
-                .help(format!("{what} is a letter or `_`, then letters, digits or `_`"));
-            self.problems.push(problem);
-        }
-        Some(word)
-    }
-
-    fn integer(&mut self, item: Item, what: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        if self.tree.kind(item) != Kind::Number {
-            self.wrong_type(item, what, "an integer");
-            return None;
-        }
-        let raw = self.tree.raw(item);
-        let number = raw.parse().ok().filter(|number| range.contains(number));
-        if number.is_none() {
-            let message =
-                format!("{what} is an integer from {} to {}, not {raw}", range.start(), range.end());
-            self.report(Code::InvalidValue, self.tree.head(item), message);
-        }
-        number
-    }
-
-    fn is_readable(&self, item: Item) -> bool {
-        self.tree.kind(item) != Kind::Hole
-    }
-
-    fn refuse_repeats(&mut self, words: &[Word<'t>], code: Code, what: &str) {
-        if words.len() < 2 {
-            return;
-        }
-        let mut first_places = foldhash::HashMap::default();
-        for word in words {
-            if let Some(first) = first_places.get(word.text) {
-                let problem =
-                    Problem::new(code, word.span, format!("the {what} `{}` stands here again", word.text))
-                        .related(*first, "first here");
-                self.problems.push(problem);
-            } else {
-                first_places.insert(word.text, word.span);
-            }
-        }
-    }
-
-    fn wrong_type(&mut self, item: Item, what: &str, wanted: &str) {
-        let kind = self.tree.kind(item);
-        if kind != Kind::Hole {
-            let message = format!("{what} must be {wanted}, not {}", kind.noun());
-            self.report(Code::WrongType, self.tree.head(item), message);
-        }
-    }
-
-    fn report(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.problems.push(Problem::new(code, span, message));
-    }
-}
-
-fn listed(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,7 @@
 //! Tells the way on which a graph does not answer exactly once.
 
+use std::collections::BTreeMap;
+
 use super::diagram::Choice;
 use crate::diagnostic::{GraphErrorCode as Code, Problem};
 use crate::document::{GraphDoc, NodeDoc, Span};
@@ -11,7 +13,7 @@ pub(super) struct Counterexample<'g> {
     doc: &'g GraphDoc<'g>,
     nodes: &'g [WiredNode],
     /// Which outcome each node takes, for those on the way that have a choice.
-    choices: &'g [Choice],
+    choices: BTreeMap<usize, usize>,
     runs: Vec<bool>,
 }
 
@@ -21,7 +23,11 @@ const MAX_NAMED: usize = 8;
 // === impl Counterexample ===
 
 impl<'g> Counterexample<'g> {
-    pub(super) fn new(doc: &'g GraphDoc<'g>, nodes: &'g [WiredNode], choices: &'g [Choice]) -> Self {
+    pub(super) fn new(
+        doc: &'g GraphDoc<'g>,
+        nodes: &'g [WiredNode],
+        choices: BTreeMap<usize, usize>,
+    ) -> Self {
         let mut way = Self { doc, nodes, choices, runs: Vec::with_capacity(nodes.len()) };
         for node in nodes {
             let runs = way.runs_next(node);
@@ -32,8 +38,8 @@ impl<'g> Counterexample<'g> {
 
     pub(super) fn problem(&self) -> Problem {
         let answering: Vec<usize> = (0..self.nodes.len()).filter(|node| self.answers(*node)).collect();
-        let decisive: Vec<Choice> =
-            self.choices.iter().copied().filter(|(node, _)| self.runs[*node]).collect();
+        let choices = self.choices.iter().map(|(node, choice)| (*node, *choice));
+        let decisive: Vec<Choice> = choices.filter(|(node, _)| self.runs[*node]).collect();
         let when = match decisive.as_slice() {
             [] if self.runs.contains(&false) => " whatever the branches choose".to_owned(),
             [] => String::new(),
@@ -110,8 +116,7 @@ impl<'g> Counterexample<'g> {
 
     /// The outcome a node takes; one that has no bearing on the answer takes the first.
     fn choice(&self, node: usize) -> usize {
-        let found = self.choices.binary_search_by_key(&node, |(chooser, _)| *chooser);
-        found.map_or(0, |index| self.choices[index].1)
+        self.choices.get(&node).copied().unwrap_or(0)
     }
 
     fn answering(&self, node: usize) -> bool {
@@ -157,8 +162,7 @@ impl<'g> Counterexample<'g> {
                 return Some(document.failure_output()?.span);
             }
             let output = self.nodes[node].bound.signature.outputs.get(choice).filter(|_| routes)?;
-            let list = document.outputs.as_ref()?;
-            Some(list.spans[list.position(&output.name)?])
+            self.doc.ports(document.outputs).find(|port| port.text == output.name).map(|port| port.span)
         });
         listed.unwrap_or_else(|| self.place(node))
     }

@@ -4,9 +4,11 @@
 //! what becomes of choice zero and lists the choices of which something else becomes. So a branch among
 //! thousands costs no more than one among two. Equal functions have equal names, whatever led to them.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use foldhash::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 /// A function from choices to a count: zero, one, or two for "more than one".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,25 +39,30 @@ pub(super) struct Diagrams {
     names: HashMap<Rc<Node>, Count>,
     combined: HashMap<(Op, Count, Count), Count>,
     picked: HashMap<(usize, usize), Count>,
+    /// Between how many outcomes each chooser chooses.
+    choices: Vec<usize>,
     steps_left: usize,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Node {
     chooser: usize,
-    /// What becomes of choice zero, and of all that `cases` does not list.
+    /// What becomes of the choices that `cases` does not list; there is at least one. Zero if zero
+    /// becomes of any choice, else what becomes of the first.
     default: Count,
     /// The choices of which something else becomes, ascending.
-    cases: Vec<(usize, Count)>,
+    cases: Cases,
 }
+
+type Cases = SmallVec<[(usize, Count); 1]>;
 
 /// A combination in progress.
 struct Frame {
     a: Count,
     b: Count,
     chooser: usize,
-    /// What has to be combined for each choice, the default first.
-    parts: Vec<(usize, Count, Count)>,
+    /// What has to be combined for each choice; last and without one, for those not listed.
+    parts: Vec<(Option<usize>, Count, Count)>,
     results: Vec<Count>,
 }
 
@@ -67,48 +74,39 @@ impl Diagrams {
     pub(super) const MANY: Count = Count(2);
     const CONSTANTS: u32 = 3;
 
-    pub(super) fn new(max_steps: usize) -> Self {
+    pub(super) fn new(choices: Vec<usize>, max_steps: usize) -> Self {
         Self {
             nodes: Vec::new(),
             names: HashMap::default(),
             combined: HashMap::default(),
             picked: HashMap::default(),
+            choices,
             steps_left: max_steps,
         }
     }
 
-    /// `count` if `chooser` takes `choice`, one of `choices`; else zero. `count` does not depend on this
-    /// or a later chooser, and is the same whenever the rest is.
-    pub(super) fn when(
-        &mut self,
-        chooser: usize,
-        choice: usize,
-        choices: usize,
-        count: Count,
-    ) -> Result<Count, TooLarge> {
+    /// `count` if `chooser` takes `choice`, else zero. `count` does not depend on this or a later chooser,
+    /// and is always the same for one chooser.
+    pub(super) fn when(&mut self, chooser: usize, choice: usize, count: Count) -> Result<Count, TooLarge> {
         if let Some(known) = self.picked.get(&(chooser, choice)) {
             return Ok(*known);
         }
-        let (default, cases) = if choice == 0 {
-            (count, (1..choices).map(|other| (other, Self::NONE)).collect())
-        } else {
-            (Self::NONE, vec![(choice, count)])
-        };
-        let made = self.make(chooser, default, cases)?;
+        let made = self.make(chooser, Self::NONE, smallvec![(choice, count)])?;
         self.picked.insert((chooser, choice), made);
         Ok(made)
     }
 
-    /// Zero if `chooser` takes `choice`, which is not zero; else `count`.
+    /// Zero if `chooser` takes `choice`, else `count`.
     pub(super) fn unless(&mut self, chooser: usize, choice: usize, count: Count) -> Result<Count, TooLarge> {
-        self.make(chooser, count, vec![(choice, Self::NONE)])
+        self.make(chooser, count, smallvec![(choice, Self::NONE)])
     }
 
     /// Combines any number of counts; the earlier with the earlier, so that what belongs together meets
     /// while it is small.
-    pub(super) fn combine(&mut self, op: Op, mut counts: Vec<Count>) -> Result<Count, TooLarge> {
+    pub(super) fn combine(&mut self, op: Op, counts: &[Count]) -> Result<Count, TooLarge> {
+        let mut counts: SmallVec<[Count; 8]> = counts.into();
         while counts.len() > 1 {
-            let mut combined = Vec::with_capacity(counts.len().div_ceil(2));
+            let mut combined = SmallVec::with_capacity(counts.len().div_ceil(2));
             for pair in counts.chunks(2) {
                 combined.push(match *pair {
                     [a, b] => self.apply(op, a, b)?,
@@ -121,29 +119,36 @@ impl Diagrams {
         Ok(counts.first().copied().unwrap_or(Self::NONE))
     }
 
-    /// The fewest choices that lead from a function to a constant, in the order of the choosers.
-    pub(super) fn shortest_way(&self, from: Count, to: Count) -> Option<Vec<Choice>> {
-        // What a node refers to comes before it, so one pass finds how far each is from the goal.
-        let end = (from.0 + 1).max(Self::CONSTANTS) as usize;
-        let mut distances = vec![u32::MAX; end];
-        distances[to.0 as usize] = 0;
-        for index in Self::CONSTANTS as usize..end {
-            let node = self.node(Count(index as u32))?;
-            let nearest = node.branches().map(|(_, count)| distances[count.0 as usize]).min();
-            distances[index] = nearest.unwrap_or(u32::MAX).saturating_add(1);
+    /// The fewest further choices that lead from a function to a constant when some are taken already;
+    /// `None` if nothing leads there.
+    pub(super) fn way(&self, from: Count, to: Count, taken: &BTreeMap<usize, usize>) -> Option<Vec<Choice>> {
+        let mut came_from: HashMap<Count, (Count, Choice)> = HashMap::default();
+        let mut queue = VecDeque::from([from]);
+        while let Some(at) = queue.pop_front() {
+            if at == to {
+                return Some(Self::steps(from, to, &came_from));
+            }
+            let Some(node) = self.node(at) else { continue };
+            for (choice, next) in node.branches(taken.get(&node.chooser).copied()) {
+                if next != from && !came_from.contains_key(&next) {
+                    came_from.insert(next, (at, (node.chooser, choice)));
+                    queue.push_back(next);
+                }
+            }
         }
-        if distances[from.0 as usize] == u32::MAX {
-            return None;
+        None
+    }
+
+    fn steps(from: Count, to: Count, came_from: &HashMap<Count, (Count, Choice)>) -> Vec<Choice> {
+        let mut steps = Vec::new();
+        let mut at = to;
+        while at != from
+            && let Some((before, choice)) = came_from.get(&at)
+        {
+            steps.push(*choice);
+            at = *before;
         }
-        let mut way = Vec::new();
-        let mut at = from;
-        while let Some(node) = self.node(at) {
-            let (choice, next) = node.branches().min_by_key(|(_, count)| distances[count.0 as usize])?;
-            way.push((node.chooser, choice));
-            at = next;
-        }
-        way.reverse();
-        Some(way)
+        steps
     }
 
     /// One step at a time and not by recursion: a diagram may be as deep as the graph has branches.
@@ -162,9 +167,9 @@ impl Diagrams {
                 continue;
             }
             let Some(Frame { a, b, chooser, parts, results }) = frames.pop() else { return Err(TooLarge) };
-            let mut results = parts.iter().map(|(choice, ..)| *choice).zip(results);
-            let Some((_, default)) = results.next() else { return Err(TooLarge) };
-            let made = self.make(chooser, default, results.collect())?;
+            let default = results.last().copied().unwrap_or(Self::NONE);
+            let cases = parts.iter().map_while(|part| part.0).zip(results).collect();
+            let made = self.make(chooser, default, cases)?;
             self.combined.insert((op, a.min(b), a.max(b)), made);
             match frames.last_mut() {
                 Some(frame) => frame.results.push(made),
@@ -195,7 +200,7 @@ impl Diagrams {
             _ => (count, [].as_slice()),
         };
         let ((default_a, cases_a), (default_b, cases_b)) = (side(a), side(b));
-        let mut parts = vec![(0, default_a, default_b)];
+        let mut parts = Vec::with_capacity(cases_a.len().max(cases_b.len()) + 1);
         let (mut rest_a, mut rest_b) = (cases_a.iter().peekable(), cases_b.iter().peekable());
         loop {
             let choice = match (rest_a.peek(), rest_b.peek()) {
@@ -205,24 +210,35 @@ impl Diagrams {
             };
             let a = rest_a.next_if(|case| case.0 == choice).map_or(default_a, |case| case.1);
             let b = rest_b.next_if(|case| case.0 == choice).map_or(default_b, |case| case.1);
-            parts.push((choice, a, b));
+            parts.push((Some(choice), a, b));
         }
-        self.steps_left = self.steps_left.checked_sub(parts.len()).ok_or(TooLarge)?;
+        if self.choices.get(chooser).is_some_and(|choices| *choices > parts.len()) {
+            parts.push((None, default_a, default_b));
+        }
+        self.spend(parts.len())?;
         Ok(Frame { a, b, chooser, results: Vec::with_capacity(parts.len()), parts })
     }
 
-    fn make(
-        &mut self,
-        chooser: usize,
-        default: Count,
-        mut cases: Vec<(usize, Count)>,
-    ) -> Result<Count, TooLarge> {
-        cases.retain(|(_, count)| *count != default);
-        if cases.is_empty() {
-            return Ok(default);
+    /// The function that `cases` lists; of choices not listed, if there are any, becomes `default`.
+    fn make(&mut self, chooser: usize, default: Count, mut cases: Cases) -> Result<Count, TooLarge> {
+        let choices = self.choices.get(chooser).copied().ok_or(TooLarge)?;
+        let is_listed = cases.len() == choices;
+        let reaches_none =
+            (default == Self::NONE && !is_listed) || cases.iter().any(|case| case.1 == Self::NONE);
+        let first = cases.first().filter(|case| case.0 == 0).map_or(default, |case| case.1);
+        let common = if reaches_none { Self::NONE } else { first };
+        if common != default && !is_listed {
+            let mut listed = cases.iter().copied().peekable();
+            let all = (0..choices)
+                .map(|choice| listed.next_if(|case| case.0 == choice).unwrap_or((choice, default)));
+            cases = all.collect();
         }
-        self.steps_left = self.steps_left.checked_sub(cases.len()).ok_or(TooLarge)?;
-        let node = Rc::new(Node { chooser, default, cases });
+        cases.retain(|(_, count)| *count != common);
+        if cases.is_empty() {
+            return Ok(common);
+        }
+        self.spend(cases.len())?;
+        let node = Rc::new(Node { chooser, default: common, cases });
         if let Some(known) = self.names.get(&node) {
             return Ok(*known);
         }
@@ -230,6 +246,12 @@ impl Diagrams {
         self.nodes.push(node.clone());
         self.names.insert(node, name);
         Ok(name)
+    }
+
+    /// Pays for an entry of a table and for what it lists.
+    fn spend(&mut self, listed: usize) -> Result<(), TooLarge> {
+        self.steps_left = self.steps_left.checked_sub(listed + 1).ok_or(TooLarge)?;
+        Ok(())
     }
 
     fn node(&self, count: Count) -> Option<&Node> {
@@ -241,8 +263,16 @@ impl Diagrams {
 // === impl Node ===
 
 impl Node {
-    fn branches(&self) -> impl Iterator<Item = (usize, Count)> {
-        std::iter::once((0, self.default)).chain(self.cases.iter().copied())
+    /// The choices and what becomes of them, one of those not listed first; only the one taken if it is
+    /// known.
+    fn branches(&self, taken: Option<usize>) -> impl Iterator<Item = (usize, Count)> {
+        let unlisted = self.cases.iter().zip(0..).take_while(|(case, choice)| case.0 == *choice).count();
+        let choice = taken.unwrap_or(unlisted);
+        let is_listed = self.cases.binary_search_by_key(&choice, |case| case.0).is_ok();
+        let default = (!is_listed).then_some((choice, self.default));
+        let cases =
+            self.cases.iter().copied().filter(move |case| taken.is_none_or(|choice| choice == case.0));
+        default.into_iter().chain(cases)
     }
 }
 
@@ -250,19 +280,27 @@ impl Node {
 mod tests {
     use super::*;
 
+    /// Five choosers, the last with three outcomes.
+    fn diagrams(max_steps: usize) -> Diagrams {
+        Diagrams::new(vec![1, 2, 4, 4, 2, 3], max_steps)
+    }
+
     #[test]
     fn branches_that_cover_all_choices_count_once() {
-        let mut diagrams = Diagrams::new(1000);
-        let branches = (0..3).map(|choice| diagrams.when(5, choice, 3, Diagrams::ONE).unwrap()).collect();
-        assert_eq!(diagrams.combine(Op::Add, branches), Ok(Diagrams::ONE));
+        let mut diagrams = diagrams(1000);
+        let branches: Vec<Count> =
+            (0..3).map(|choice| diagrams.when(5, choice, Diagrams::ONE).unwrap()).collect();
+        assert_eq!(diagrams.combine(Op::Add, &branches), Ok(Diagrams::ONE));
+        assert_eq!(diagrams.combine(Op::Or, &branches), Ok(Diagrams::ONE));
+        assert_eq!(diagrams.combine(Op::And, &branches), Ok(Diagrams::NONE));
     }
 
     #[test]
     fn the_order_of_work_does_not_change_a_function() {
-        let mut diagrams = Diagrams::new(1000);
-        let a = diagrams.when(1, 1, 2, Diagrams::ONE).unwrap();
-        let b = diagrams.when(2, 0, 2, Diagrams::ONE).unwrap();
-        let c = diagrams.when(3, 2, 4, Diagrams::ONE).unwrap();
+        let mut diagrams = diagrams(1000);
+        let a = diagrams.when(1, 1, Diagrams::ONE).unwrap();
+        let b = diagrams.unless(2, 0, Diagrams::ONE).unwrap();
+        let c = diagrams.when(3, 2, a).unwrap();
         for op in [Op::And, Op::Or, Op::Add] {
             let left = diagrams.apply(op, a, b).and_then(|ab| diagrams.apply(op, ab, c));
             let right = diagrams.apply(op, c, b).and_then(|cb| diagrams.apply(op, a, cb));
@@ -271,22 +309,38 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_way_names_the_choices_that_matter() {
-        let mut diagrams = Diagrams::new(1000);
-        let a = diagrams.when(1, 1, 2, Diagrams::ONE).unwrap();
-        let b = diagrams.when(2, 3, 4, Diagrams::ONE).unwrap();
-        let sum = diagrams.combine(Op::Add, vec![a, b]).unwrap();
-        assert_eq!(diagrams.shortest_way(sum, Diagrams::MANY), Some(vec![(1, 1), (2, 3)]));
-        assert_eq!(diagrams.shortest_way(sum, Diagrams::NONE), Some(vec![(1, 0), (2, 0)]));
-        assert_eq!(diagrams.shortest_way(Diagrams::ONE, Diagrams::MANY), None);
-        assert_eq!(diagrams.shortest_way(Diagrams::NONE, Diagrams::NONE), Some(vec![]));
+    fn one_function_has_one_name_however_it_is_written() {
+        let mut diagrams = diagrams(1000);
+        let (one, many) = (Diagrams::ONE, Diagrams::MANY);
+        let some_listed = diagrams.make(2, one, smallvec![(1, many), (3, many)]);
+        let others_listed = diagrams.make(2, many, smallvec![(0, one), (2, one)]);
+        let all_listed = diagrams.make(2, many, smallvec![(0, one), (1, many), (2, one), (3, many)]);
+        assert!(some_listed == others_listed && others_listed == all_listed);
+        let unless = diagrams.unless(1, 0, one);
+        assert_eq!(unless, diagrams.when(1, 1, one));
+    }
+
+    #[test]
+    fn a_way_names_the_choices_that_matter() {
+        let mut diagrams = diagrams(1000);
+        let a = diagrams.when(1, 1, Diagrams::ONE).unwrap();
+        let b = diagrams.when(2, 3, Diagrams::ONE).unwrap();
+        let sum = diagrams.combine(Op::Add, &[a, b]).unwrap();
+        let free = BTreeMap::new();
+        assert_eq!(diagrams.way(sum, Diagrams::MANY, &free), Some(vec![(1, 1), (2, 3)]));
+        assert_eq!(diagrams.way(sum, Diagrams::NONE, &free), Some(vec![(1, 0), (2, 0)]));
+        assert_eq!(diagrams.way(Diagrams::ONE, Diagrams::MANY, &free), None);
+        assert_eq!(diagrams.way(Diagrams::NONE, Diagrams::NONE, &free), Some(vec![]));
+        let taken = BTreeMap::from([(2, 1)]);
+        assert_eq!(diagrams.way(sum, Diagrams::MANY, &taken), None);
+        assert_eq!(diagrams.way(sum, Diagrams::ONE, &taken), Some(vec![(1, 1), (2, 1)]));
     }
 
     #[test]
     fn work_beyond_the_budget_is_refused() {
-        let mut diagrams = Diagrams::new(10);
-        let a = diagrams.when(1, 0, 4, Diagrams::ONE).unwrap();
-        let b = diagrams.when(2, 0, 4, Diagrams::ONE).unwrap();
+        let mut diagrams = diagrams(5);
+        let a = diagrams.when(2, 1, Diagrams::ONE).unwrap();
+        let b = diagrams.when(3, 1, Diagrams::ONE).unwrap();
         assert_eq!(diagrams.apply(Op::Add, a, b), Err(TooLarge));
     }
 }

@@ -1,7 +1,7 @@
 //! What a node gives when it has failed for good.
 
-use super::bindings::Sink;
 use super::nodes::Side;
+use super::source::Sink;
 use super::{Fallback, Wire, Wiring};
 use crate::diagnostic::{GraphErrorCode as Code, Problem};
 use crate::document::{FallbackDoc, Item, Span, Word};
@@ -24,8 +24,7 @@ impl<'d> Wiring<'d, '_> {
     }
 
     fn settle_output(&mut self, node: usize, name: Word<'d>) {
-        let listed =
-            self.doc.nodes[node].outputs.as_ref().is_some_and(|list| list.position(name.text).is_some());
+        let listed = self.doc.ports(self.doc.nodes[node].outputs).any(|port| port.text == name.text);
         if self.drafts[node].bound.is_none() {
             return;
         }

@@ -49,6 +49,9 @@ pub(super) struct OutputState {
     pub(super) read: bool,
 }
 
+/// A kernel and the one copy of its name that all its nodes share.
+type NamedFactory<'k> = (&'k dyn KernelFactory, Arc<str>);
+
 /// Which ports of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Side {
@@ -81,7 +84,7 @@ impl Draft {
 
 impl<'d> Wiring<'d, '_> {
     pub(super) fn bind_nodes(&mut self) {
-        let mut factories: HashMap<&str, Option<(&dyn KernelFactory, Arc<str>)>> = HashMap::default();
+        let mut factories: HashMap<&str, Option<NamedFactory<'_>>> = HashMap::default();
         let doc = self.doc;
         for (index, node) in doc.nodes.iter().enumerate() {
             if let Some(id) = node.id {
@@ -147,8 +150,8 @@ impl<'d> Wiring<'d, '_> {
     }
 
     fn bind_node(&mut self, node: &NodeDoc<'d>, factory: &dyn KernelFactory) -> Option<BoundKernel> {
-        let lists_are_sound = [&node.inputs, &node.outputs]
-            .map(|list| list.as_ref().is_none_or(|list| self.refuse_repeats(list)))
+        let lists_are_sound = [node.inputs, node.outputs]
+            .map(|list| list.is_none_or(|list| self.refuse_repeats(list)))
             .iter()
             .all(|sound| *sound);
         if !lists_are_sound {
@@ -156,14 +159,13 @@ impl<'d> Wiring<'d, '_> {
         }
         // The output that fires on failure belongs to the graph; the kernel does not know it.
         let failure = node.failure_output().map(|name| name.text);
-        let outputs: Option<SmallVec<[&str; 8]>> = node
-            .outputs
-            .as_ref()
-            .map(|list| list.names.iter().copied().filter(|name| Some(*name) != failure).collect());
+        let outputs: Option<SmallVec<[&str; 8]>> = node.outputs.map(|list| {
+            self.doc.port_names(list).iter().copied().filter(|name| Some(*name) != failure).collect()
+        });
         let spec = NodeSpec {
             id: node.id.map_or("", |id| id.text),
             params: node.params.map_or_else(Params::default, |item| Params::new(self.tree.raw(item))),
-            inputs: node.inputs.as_ref().map(|list| list.names.as_slice()),
+            inputs: node.inputs.map(|list| self.doc.port_names(list)),
             outputs: outputs.as_deref(),
         };
         match factory.bind(&spec) {
@@ -179,14 +181,13 @@ impl<'d> Wiring<'d, '_> {
     }
 
     fn refused(&mut self, node: &NodeDoc<'d>, error: BindError) {
-        let entry = |list: &Option<PortList<'d>>, name: &str| {
-            let list = list.as_ref()?;
-            Some(list.spans[list.position(name)?])
+        let entry = |list: Option<PortList>, name: &str| {
+            self.doc.ports(list).find(|port| port.text == name).map(|port| port.span)
         };
         let (code, span) = match &error.site {
             Site::Node => (Code::InvalidNode, None),
-            Site::Input(name) => (Code::InvalidNode, entry(&node.inputs, name)),
-            Site::Output(name) => (Code::InvalidNode, entry(&node.outputs, name)),
+            Site::Input(name) => (Code::InvalidNode, entry(node.inputs, name)),
+            Site::Output(name) => (Code::InvalidNode, entry(node.outputs, name)),
             Site::ParamsOffset(offset) => {
                 let token = node.params.map(|params| {
                     let at = self.tree.span(params).start as usize + offset;
@@ -203,8 +204,8 @@ impl<'d> Wiring<'d, '_> {
         self.problems.push(problem);
     }
 
-    fn refuse_repeats(&mut self, list: &PortList<'d>) -> bool {
-        let names = &list.names;
+    fn refuse_repeats(&mut self, list: PortList) -> bool {
+        let names = self.doc.port_names(list);
         let unique = if names.len() <= WIDE {
             (1..names.len()).all(|i| !names[..i].contains(&names[i]))
         } else {
@@ -212,14 +213,14 @@ impl<'d> Wiring<'d, '_> {
         };
         if !unique {
             let mut first_places = HashMap::default();
-            for (name, span) in names.iter().zip(&list.spans) {
-                if let Some(first) = first_places.get(name) {
-                    let message = format!("the port `{name}` is listed again");
+            for port in self.doc.ports(Some(list)) {
+                if let Some(first) = first_places.get(port.text) {
+                    let message = format!("the port `{}` is listed again", port.text);
                     let problem =
-                        Problem::new(Code::DuplicatePort, *span, message).related(*first, "first here");
+                        Problem::new(Code::DuplicatePort, port.span, message).related(*first, "first here");
                     self.problems.push(problem);
                 } else {
-                    first_places.insert(name, *span);
+                    first_places.insert(port.text, port.span);
                 }
             }
         }
@@ -236,25 +237,24 @@ impl<'d> Wiring<'d, '_> {
         self.inputs.resize(self.inputs.len() + inputs, InputState::default());
         self.outputs.resize(self.outputs.len() + outputs, all_listed);
         let failure = node.failure_output().map(|name| name.text);
-        for (position, (name, span)) in
-            node.inputs.iter().flat_map(|list| list.names.iter().zip(&list.spans)).enumerate()
-        {
-            match self.port(index, Side::Input, name) {
-                Some(port) => {
+        let doc = self.doc;
+        for (position, port) in doc.ports(node.inputs).enumerate() {
+            match self.port(index, Side::Input, port.text) {
+                Some(input) => {
                     let first = self.drafts[index].first_input;
-                    self.inputs[first + port].listed = u32::try_from(position).ok();
+                    self.inputs[first + input].listed = u32::try_from(position).ok();
                 }
-                None => self.unknown_port(index, Side::Input, Word { text: name, span: *span }),
+                None => self.unknown_port(index, Side::Input, port),
             }
         }
-        for (name, span) in node.outputs.iter().flat_map(|list| list.names.iter().zip(&list.spans)) {
-            match self.port(index, Side::Output, name) {
-                Some(port) => {
+        for port in doc.ports(node.outputs) {
+            match self.port(index, Side::Output, port.text) {
+                Some(output) => {
                     let first = self.drafts[index].first_output;
-                    self.outputs[first + port].listed = true;
+                    self.outputs[first + output].listed = true;
                 }
-                None if failure == Some(name) => {}
-                None => self.unknown_port(index, Side::Output, Word { text: name, span: *span }),
+                None if failure == Some(port.text) => {}
+                None => self.unknown_port(index, Side::Output, port),
             }
         }
     }
@@ -311,7 +311,7 @@ impl<'d> Wiring<'d, '_> {
                 }
                 let id = node.id.map_or("", |id| id.text);
                 let list_entry =
-                    node.inputs.as_ref().zip(state.listed).map(|(list, at)| list.spans[at as usize]);
+                    node.inputs.zip(state.listed).map(|(list, at)| doc.port_spans(list)[at as usize]);
                 let message = format!("nothing is bound to the input `{}` of `{id}`", port.name);
                 let mut help =
                     format!("add {{ \"to\": \"{id}.{}\", \"from\": ... }} to `bindings`", port.name);

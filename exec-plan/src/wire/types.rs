@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::bindings::Sink;
+use super::source::Sink;
 use super::{Wire, Wiring};
 use crate::kernel::{Gives, OutputPort};
 use crate::value::{Type, TypeSet};
@@ -50,7 +50,9 @@ impl Wiring<'_, '_> {
             let port = bound.signature.inputs.get(input)?;
             let types = match draft.wires.get(input)? {
                 Wire::Unbound => port.accepts,
-                wire => self.types_on(wire)?.intersection(port.accepts),
+                wire @ (Wire::Node { .. } | Wire::Env(_) | Wire::Const(_)) => {
+                    self.types_on(wire)?.intersection(port.accepts)
+                }
             };
             // After a mismatch, which is reported, anything may come.
             Some(types).filter(|types| !types.is_empty())

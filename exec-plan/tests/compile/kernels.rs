@@ -31,7 +31,7 @@ pub(crate) fn schema() -> EnvSchema {
 
 /// All the kernels of this file.
 pub(crate) fn registry() -> KernelRegistry {
-    let kernels: [(&'static str, Bind); 13] = [
+    let kernels: [(&'static str, Bind); 14] = [
         ("rpc_server_input", rpc_server_input),
         ("rpc_server_output", rpc_server_output),
         ("handle_rpc", handle_rpc),
@@ -39,6 +39,7 @@ pub(crate) fn registry() -> KernelRegistry {
         ("switch", switch),
         ("join", join),
         ("gather", gather),
+        ("answer", answer),
         ("identity", identity),
         ("json_get", json_get),
         ("decode", decode),
@@ -135,6 +136,11 @@ fn gather(node: &NodeSpec<'_>) -> Result<Signature, Vec<BindError>> {
     let names = node.inputs.unwrap_or_default();
     let inputs = names.iter().map(|name| InputPort::optional((*name).to_owned(), TypeSet::ANY));
     Ok(Signature::new(inputs, [OutputPort::new("value", Gives::AnyInput)]))
+}
+
+/// Answers when all of the listed inputs fired.
+fn answer(node: &NodeSpec<'_>) -> Result<Signature, Vec<BindError>> {
+    Ok(Signature { answers: true, outputs: vec![], ..gather(node)? })
 }
 
 fn identity(_: &NodeSpec<'_>) -> Result<Signature, Vec<BindError>> {

@@ -1,7 +1,15 @@
 //! What the compiler accepts, what it refuses, and how it says so.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names the cases it is about")]
+
+mod answers;
 mod broken;
+mod hash;
 mod kernels;
+mod schema;
+mod size;
+mod text;
 
 use exec_plan::{ExecPlan, GraphErrors, GraphSource};
 
