@@ -45,6 +45,7 @@ pub enum Cut {
 pub struct ConnectionStats {
     accepted: AtomicU64,
     ended: AtomicU64,
+    accept_errors: AtomicU64,
     cuts: [Tally; Cut::ALL.len()],
 }
 
@@ -112,7 +113,12 @@ impl ConnectionStats {
     pub(crate) fn new() -> Self {
         let tally =
             |_| Tally { count: AtomicU64::new(0), told: AtomicU64::new(0), told_at: AtomicU64::new(0) };
-        Self { accepted: AtomicU64::new(0), ended: AtomicU64::new(0), cuts: std::array::from_fn(tally) }
+        Self {
+            accepted: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            accept_errors: AtomicU64::new(0),
+            cuts: std::array::from_fn(tally),
+        }
     }
 
     /// Connections taken from the listeners, those refused at the door included.
@@ -123,6 +129,11 @@ impl ConnectionStats {
     /// Connections that were served and came to their end before any drain ran out of time.
     pub fn ended(&self) -> u64 {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// How often the system had no connection to give although one was waiting.
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Ordering::Relaxed)
     }
 
     /// How often the host cut something off for this reason.
@@ -137,6 +148,10 @@ impl ConnectionStats {
 
     pub(crate) fn note_accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_accept_error(&self) {
+        self.accept_errors.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note_ended(&self) {
