@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Why the host ended a connection, or a stream of one, that its client would have kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl Tally {
     fn line_due(&self, count: u64) -> Option<u64> {
         let now = elapsed_ms() + 1;
         let last = self.told_at.load(Ordering::Relaxed);
-        let due = last == 0 || now >= last + LINE_EVERY.as_millis() as u64;
+        let due = last == 0 || now >= last + LINE_EVERY_MS;
         if due && self.told_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             Some(count - self.told.swap(count, Ordering::Relaxed).min(count))
         } else {
@@ -197,8 +197,8 @@ fn elapsed_ms() -> u64 {
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX - 1)
 }
 
-/// At most one line per reason in this time.
-const LINE_EVERY: Duration = Duration::from_secs(1);
+/// At most one line per reason in so many milliseconds.
+const LINE_EVERY_MS: u64 = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,5 @@
 //! Calls over the service port: what comes back for every kind of request, well-formed or not.
 
-#[path = "support/client.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod client;
-#[path = "support/host.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod host;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
@@ -18,8 +11,8 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serve_host::{RefusalReason, TransportLimits};
 
-use self::client::{Client, framed};
-use self::host::{eventually, server};
+use crate::client::{Client, framed};
+use crate::host::{eventually, server};
 
 fn gzip(message: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -319,14 +312,14 @@ async fn messages_in_flight_share_a_budget_that_always_returns_to_nothing() {
     let message = framed(0, &[1; 70_000]);
     held.send(message.slice(..60_000)).unwrap();
     eventually("the first piece is held", || server.grpc().bytes_in_flight() >= 60_000).await;
-    let refused = client.call("Echo", [2; 50_000]).await;
+    let refused = client.call("Echo", vec![2; 50_000]).await;
     assert_eq!(refused.code(), 8);
     assert!(refused.message().contains("hold 100000 bytes already (messages.in_flight)"), "{refused:?}");
     held.send(message.slice(60_000..)).unwrap();
     drop(held);
     assert_eq!(first.await.unwrap().unwrap().payload().len(), 70_000);
     eventually("everything is given back", || server.grpc().bytes_in_flight() == 0).await;
-    assert_eq!(client.call("Echo", [2; 50_000]).await.code(), 0);
+    assert_eq!(client.call("Echo", vec![2; 50_000]).await.code(), 0);
 }
 
 #[tokio::test]

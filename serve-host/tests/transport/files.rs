@@ -2,13 +2,6 @@
 //!
 //! The server must run in a process of its own, under a limit of its own: the test starts itself again.
 
-#[path = "support/client.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod client;
-#[path = "support/host.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod host;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -16,8 +9,8 @@ use std::time::Duration;
 
 use serve_host::{Cut, TransportLimits};
 
-use self::client::{Client, Raw};
-use self::host::server;
+use crate::client::{Client, Raw};
+use crate::host::server;
 
 /// Says that this process is the one that serves.
 const SERVES: &str = "OKRA_TEST_SERVES_WITHOUT_FILES";
@@ -31,7 +24,7 @@ async fn without_files_accepting_pauses_and_resumes() {
     let mut child = Command::new("sh")
         .args([
             "-c",
-            "ulimit -n 64; exec \"$0\" --exact without_files_accepting_pauses_and_resumes --nocapture",
+            "ulimit -n 64; exec \"$0\" --exact files::without_files_accepting_pauses_and_resumes --nocapture",
         ])
         .arg(test)
         .env(SERVES, "1")
@@ -77,6 +70,7 @@ async fn without_files_accepting_pauses_and_resumes() {
 }
 
 /// The serving process: takes all files, counts what that costs, gives them back.
+#[expect(clippy::print_stdout, reason = "this is how it talks to the test")]
 fn serve_without_files() {
     let (server, _) = server(TransportLimits::default());
     let next = || std::io::stdin().lines().next();

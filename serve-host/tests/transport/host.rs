@@ -44,7 +44,7 @@ impl UnaryHost for TestHost {
         let number = || text().parse().unwrap_or(0_u64);
         match &*envelope.method {
             "/t.T/Echo" => Begun::Done(Answer::ok(envelope.payload)),
-            "/t.T/Size" => Begun::Done(Answer::ok(Bytes::from(vec![b'x'; number() as usize]))),
+            "/t.T/Size" => Begun::Done(Answer::ok(Bytes::from(vec![b'x'; number().try_into().unwrap()]))),
             "/t.T/Peer" => Begun::Done(Answer::ok(Bytes::from(envelope.peer.to_string()))),
             "/t.T/Left" => {
                 let left =

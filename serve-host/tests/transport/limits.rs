@@ -1,12 +1,5 @@
 //! Connections that ask for too much: each limit, one past it, and what the peer gets to see.
 
-#[path = "support/client.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod client;
-#[path = "support/host.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod host;
-
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -14,11 +7,11 @@ use serve_host::{Cut, Server, TransportLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use self::client::{
+use crate::client::{
     CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, Raw,
-    SETTINGS, WINDOW_UPDATE, call_headers, frame,
+    SETTINGS, WINDOW_UPDATE, call_headers, frame, framed,
 };
-use self::host::{eventually, server};
+use crate::host::{eventually, server};
 
 const MS: Duration = Duration::from_millis(1);
 const SOON: Duration = Duration::from_secs(10);
@@ -219,7 +212,7 @@ async fn a_header_list_over_the_limit_is_refused() {
     let (server, host) = server(TransportLimits::default());
     let client = Client::connect(server.local_addr()).await;
     let value = "x".repeat(15_000);
-    assert_eq!(client.send("Echo", &[("x-a", &value)], &[client::framed(0, b"hi")]).await.code(), 0);
+    assert_eq!(client.send("Echo", &[("x-a", &value)], &[framed(0, b"hi")]).await.code(), 0);
     let mut raw = Raw::hello(server.local_addr(), &[]).await;
     let mut block = call_headers("Echo");
     for _ in 0..20 {

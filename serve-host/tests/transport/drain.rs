@@ -1,12 +1,5 @@
 //! Draining: what was accepted is finished, and nobody can make it take longer than was said.
 
-#[path = "support/client.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod client;
-#[path = "support/host.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod host;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,8 +7,8 @@ use std::time::{Duration, Instant};
 use serve_host::{Cut, DrainReport, Phase, TransportLimits};
 use tokio::net::TcpStream;
 
-use self::client::{Client, GOAWAY, HEADERS, PREFACE, Raw};
-use self::host::{eventually, server};
+use crate::client::{Client, GOAWAY, HEADERS, PREFACE, Raw};
+use crate::host::{eventually, server};
 
 const MS: Duration = Duration::from_millis(1);
 /// What a drain may take beyond its grace, on a busy machine.

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 pub(crate) fn framed(flag: u8, message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(5 + message.len());
     frame.put_u8(flag);
-    frame.put_u32(message.len() as u32);
+    frame.put_u32(message.len().try_into().unwrap());
     frame.put_slice(message);
     frame.freeze()
 }
@@ -253,7 +253,7 @@ impl Raw {
 
 /// A frame as it stands on the wire.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
     bytes.extend(payload);
@@ -264,7 +264,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 pub(crate) fn call_headers(method: &str) -> Vec<u8> {
     let path = format!("/t.T/{method}");
     // Indexed: POST, http. Literal without indexing: path, authority, content-type.
-    let mut block = vec![0x83, 0x86, 0x04, path.len() as u8];
+    let mut block = vec![0x83, 0x86, 0x04, path.len().try_into().unwrap()];
     block.extend(path.as_bytes());
     block.extend([0x01, 4]);
     block.extend(b"test");

@@ -1,15 +1,5 @@
 //! The service in somebody else's server, and somebody else's service in ours.
 
-#[path = "support/client.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod client;
-#[path = "../examples/mounted_in_tonic.rs"]
-#[allow(dead_code, reason = "its main is not run here")]
-mod example;
-#[path = "support/host.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
-mod host;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 
-use self::client::{Client, framed};
-use self::example::Plain;
-use self::host::{TestHost, server_with};
+use crate::client::{Client, framed};
+use crate::example::Plain;
+use crate::host::{TestHost, server_with};
 
 /// Ends a server with the test that started it.
 struct Running(SocketAddr, JoinHandle<()>);
@@ -42,7 +32,7 @@ impl Drop for Running {
 async fn tonic_server() -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = example::routes(Arc::new(TestHost::default()));
+    let routes = crate::example::routes(Arc::new(TestHost::default()));
     let serving = tonic::transport::Server::builder()
         .add_routes(routes)
         .serve_with_incoming(TcpIncoming::from(listener));
