@@ -12,3 +12,4 @@ mod files;
 mod host;
 mod limits;
 mod mounted;
+mod random;
