@@ -101,7 +101,14 @@ impl Server {
         let (listeners, local_addr) = listener::listen(address, config.threads.get())
             .map_err(|source| BindError::Listen { address, source })?;
         let census = Census::new(&grpc.limits().connections, max_files());
-        tracing::debug!(%local_addr, threads = config.threads, connections = census.max(), "listening");
+        let connections = census.max();
+        if connections < grpc.limits().connections.max {
+            tracing::warn!(
+                connections,
+                "the limit of open files allows fewer connections than are configured"
+            );
+        }
+        tracing::debug!(%local_addr, threads = config.threads, connections, "listening");
         let drain = Drain::new(Arc::new(ConnectionStats::new()), census);
         let server = Self { local_addr, grpc, drain, threads: Mutex::default() };
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -226,7 +233,7 @@ impl Shift {
                 }
                 (stream, peer) = door.accept() => floor.admit(stream, peer),
                 Some(ended) = floor.connections.join_next() => floor.note(ended),
-                _ = walk.tick() => patrol.walk(),
+                _ = walk.tick(), if !floor.connections.is_empty() => patrol.walk(),
             }
         }
         // Those whom the kernel has let in already are served.
@@ -283,7 +290,7 @@ impl Floor {
     async fn clear(&mut self, mut orders: watch::Receiver<Order>) {
         self.patrol.drain();
         self.patrol.streams.close();
-        let mut walk = interval(self.patrol.interval());
+        let mut walk = interval(self.patrol.interval().min(BRISK));
         loop {
             // Whoever could give orders is gone: so is the time.
             let until = orders.borrow_and_update().unwrap_or_else(Instant::now);
@@ -305,6 +312,9 @@ impl Floor {
         let _ = tokio::time::timeout(STRAGGLERS, self.patrol.streams.wait()).await;
     }
 }
+
+/// The longest time between two looks at connections that are leaving.
+const BRISK: Duration = Duration::from_millis(250);
 
 /// How long streams may take to notice that their connection is gone.
 const STRAGGLERS: Duration = Duration::from_millis(100);

@@ -38,6 +38,8 @@ pub(crate) enum End {
 enum Protocol {
     Http1,
     Http2,
+    /// Nothing that is served here: TLS, or no protocol at all.
+    Unknown,
 }
 
 /// Serves a connection until it ends.
@@ -58,6 +60,8 @@ pub(crate) async fn live(stream: TcpStream, port: Port, leash: Rc<Leash>, http2:
                 leash.enter(Stage::Http2);
                 http2.drive(connection).await
             }
+            // An answer would have to be in some protocol.
+            Protocol::Unknown => End::Cut(Cut::Protocol),
         };
         leash.enter(Stage::Lingering);
         socket.linger().await;
@@ -83,20 +87,30 @@ async fn sniff(mut socket: Socket) -> io::Result<Option<(Protocol, Bytes)>> {
     }
 }
 
-/// What the first bytes of a connection say.
+/// What the first bytes of a connection say; `None` if more of them must come.
 fn recognise(seen: &[u8]) -> Option<Protocol> {
     if PREFACE == seen {
         return Some(Protocol::Http2);
     }
-    if PREFACE.starts_with(seen) {
+    if PREFACE.starts_with(seen) || METHODS.iter().any(|method| seen != *method && method.starts_with(seen)) {
         return None;
     }
-    // `PRI` is no method of HTTP/1: who begins so means HTTP/2 and is told in HTTP/2 what is wrong.
-    Some(if seen.starts_with(&PREFACE[..4]) { Protocol::Http2 } else { Protocol::Http1 })
+    Some(if seen.starts_with(&PREFACE[..4]) {
+        // Who begins so means HTTP/2, and is told by HTTP/2 that it is wrong.
+        Protocol::Http2
+    } else if METHODS.iter().any(|method| seen.starts_with(method)) {
+        Protocol::Http1
+    } else {
+        Protocol::Unknown
+    })
 }
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How an HTTP/1 request begins. Other methods exist, and none is served here.
+const METHODS: [&[u8]; 9] =
+    [b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"PUT ", b"DELETE ", b"PATCH ", b"CONNECT ", b"TRACE "];
 
 #[cfg(test)]
 mod tests {
@@ -104,17 +118,20 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_http2_from_http1() {
-        use Protocol::{Http1, Http2};
-        let cases: [(&[u8], Option<Protocol>); 9] = [
+        use Protocol::{Http1, Http2, Unknown};
+        let cases: [(&[u8], Option<Protocol>); 12] = [
             (b"", None),
             (b"P", None),
+            (b"PO", None),
+            (b"POST", None),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None),
             (PREFACE, Some(Http2)),
             (b"PRI * HTTP/2.0\r\n\r\nXX", Some(Http2)),
-            (b"POST", Some(Http1)),
+            (b"POST ", Some(Http1)),
             (b"GET / HTTP/1.1", Some(Http1)),
-            (b"INVALID CONNECTION PREFA", Some(Http1)),
-            (b"\x16\x03\x01", Some(Http1)),
+            (b"POSTER /", Some(Unknown)),
+            (b"INVALID CONNECTION PREFA", Some(Unknown)),
+            (b"\x16\x03\x01", Some(Unknown)),
         ];
         for (seen, expected) in cases {
             assert_eq!(recognise(seen), expected, "{seen:?}");

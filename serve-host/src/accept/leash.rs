@@ -102,8 +102,8 @@ impl Patrol {
     /// How often to walk: often enough for the shortest limit.
     pub(crate) fn interval(&self) -> Duration {
         let ConnectionLimits { handshake_timeout, idle_timeout, write_timeout, max_age, .. } = self.limits;
-        let shortest = handshake_timeout.min(idle_timeout).min(write_timeout).min(MUTE);
-        (max_age.map_or(shortest, |age| age.min(shortest)) / 4).max(MIN_TICK)
+        let shortest = handshake_timeout.min(idle_timeout).min(write_timeout);
+        (max_age.map_or(shortest, |age| age.min(shortest)) / 4).clamp(MIN_TICK, MAX_TICK)
     }
 
     /// Puts a new connection on a leash.
@@ -322,6 +322,9 @@ const MUTE: Duration = Duration::from_secs(1);
 /// The shortest time between two looks.
 const MIN_TICK: Duration = Duration::from_millis(10);
 
+/// The longest.
+const MAX_TICK: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,7 +405,7 @@ mod tests {
     fn the_walk_is_brisk_enough_for_the_shortest_limit() {
         let stats = || Arc::new(ConnectionStats::new());
         let shipped = Patrol::new(ConnectionLimits::default(), stats());
-        assert_eq!(shipped.interval(), MUTE / 4);
+        assert_eq!(shipped.interval(), MAX_TICK);
         let short =
             ConnectionLimits { handshake_timeout: Duration::from_millis(200), ..ConnectionLimits::default() };
         assert_eq!(Patrol::new(short, stats()).interval(), Duration::from_millis(50));

@@ -107,8 +107,8 @@ impl Doorman {
             }
             Err(error) if is_about_one_connection(&error) => None,
             Err(error) => {
+                self.stats.note_accept_error();
                 tracing::debug!(%error, pause = ?self.pause, "cannot accept");
-                self.stats.note_cut(Cut::NoFiles, None);
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                     self.shed();
                 }

@@ -70,6 +70,7 @@ pub(crate) struct Routed {
     route: Route,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly every route is the large one")]
 enum Route {
     Grpc(UnaryCall<Incoming>),
     Health(Health),
@@ -154,10 +155,10 @@ impl Port {
 
     fn route(&self, request: Request<Incoming>) -> Route {
         let path = request.uri().path();
-        let grpc =
-            !matches!(content_type::parse(request.headers().get(header::CONTENT_TYPE)), ContentType::Other);
+        let content_type = content_type::parse(request.headers().get(header::CONTENT_TYPE));
+        let grpc = content_type != ContentType::Other;
         let claimed = self.routes.fallback.as_ref().is_some_and(|fallback| fallback.claims(path));
-        if grpc && !claimed && self.routes.grpc.takes(request.headers()) {
+        if !claimed && self.routes.grpc.takes(content_type) {
             return match request.version() {
                 Version::HTTP_2 => Route::Grpc(self.routes.grpc.serve(request, self.peer.clone())),
                 _ => Route::Text(Text::Grpc1),

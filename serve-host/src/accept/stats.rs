@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Why the host ended a connection, or a stream of one, that its client would have kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub enum Cut {
 pub struct ConnectionStats {
     accepted: AtomicU64,
     ended: AtomicU64,
+    accept_errors: AtomicU64,
     cuts: [Tally; Cut::ALL.len()],
 }
 
@@ -112,7 +113,12 @@ impl ConnectionStats {
     pub(crate) fn new() -> Self {
         let tally =
             |_| Tally { count: AtomicU64::new(0), told: AtomicU64::new(0), told_at: AtomicU64::new(0) };
-        Self { accepted: AtomicU64::new(0), ended: AtomicU64::new(0), cuts: std::array::from_fn(tally) }
+        Self {
+            accepted: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            accept_errors: AtomicU64::new(0),
+            cuts: std::array::from_fn(tally),
+        }
     }
 
     /// Connections taken from the listeners, those refused at the door included.
@@ -123,6 +129,11 @@ impl ConnectionStats {
     /// Connections that were served and came to their end before any drain ran out of time.
     pub fn ended(&self) -> u64 {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// How often the system had no connection to give although one was waiting.
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Ordering::Relaxed)
     }
 
     /// How often the host cut something off for this reason.
@@ -137,6 +148,10 @@ impl ConnectionStats {
 
     pub(crate) fn note_accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_accept_error(&self) {
+        self.accept_errors.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note_ended(&self) {
@@ -167,7 +182,7 @@ impl Tally {
     fn line_due(&self, count: u64) -> Option<u64> {
         let now = elapsed_ms() + 1;
         let last = self.told_at.load(Ordering::Relaxed);
-        let due = last == 0 || now >= last + LINE_EVERY.as_millis() as u64;
+        let due = last == 0 || now >= last + LINE_EVERY_MS;
         if due && self.told_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             Some(count - self.told.swap(count, Ordering::Relaxed).min(count))
         } else {
@@ -182,8 +197,8 @@ fn elapsed_ms() -> u64 {
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX - 1)
 }
 
-/// At most one line per reason in this time.
-const LINE_EVERY: Duration = Duration::from_secs(1);
+/// At most one line per reason in so many milliseconds.
+const LINE_EVERY_MS: u64 = 1000;
 
 #[cfg(test)]
 mod tests {

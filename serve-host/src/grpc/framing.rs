@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn a_body_is_one_message_or_the_reason_why_not() {
         let truncated = |arrived, declared| FrameError::Truncated { arrived, declared };
-        let cases: [(&[&[u8]], Result<Message, FrameError>); 14] = [
+        type Case<'a> = (&'a [&'a [u8]], Result<Message, FrameError>);
+        let cases: [Case<'_>; 14] = [
             (&[b"\0\0\0\0\0"], Ok(message(false, b""))),
             (&[b"\0\0\0\0\x02hi"], Ok(message(false, b"hi"))),
             (&[b"\x01\0\0\0\x02hi"], Ok(message(true, b"hi"))),

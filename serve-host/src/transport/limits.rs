@@ -53,7 +53,8 @@ pub struct ConnectionLimits {
     pub keepalive_interval: Duration,
     /// How long the peer may take to say so. Default 20 s.
     pub keepalive_timeout: Duration,
-    /// A response that the client does not read any byte of for this long is given up. Default 60 s.
+    /// A client that takes no byte, or less than a piece of 64 KiB of a response, in this time does not
+    /// get the rest. Default 60 s.
     pub write_timeout: Duration,
     /// A connection older than this is asked to go. Default: never.
     pub max_age: Option<Duration>,

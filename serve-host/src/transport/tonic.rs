@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use ::tonic::transport::server::TcpConnectInfo;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -28,7 +28,7 @@ pub use self::call::UnaryCall;
 use super::UnaryHost;
 use super::budget::ByteBudget;
 use super::limits::TransportLimits;
-use crate::grpc::content_type::{self, ContentType, PROTO};
+use crate::grpc::content_type::{ContentType, PROTO};
 use crate::grpc::{Refusal, RefusalReason};
 
 /// A tower service that answers every unary gRPC call through a [`UnaryHost`]. Clones share everything.
@@ -74,9 +74,9 @@ impl GrpcService {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Whether a request with these headers is for this service.
-    pub fn takes(&self, headers: &HeaderMap) -> bool {
-        match content_type::parse(headers.get(http::header::CONTENT_TYPE)) {
+    /// Whether requests of this content type are for this service.
+    pub(crate) fn takes(&self, content_type: ContentType<'_>) -> bool {
+        match content_type {
             ContentType::Grpc { codec, .. } => self.shared.takes(codec),
             ContentType::Other => false,
         }

@@ -155,6 +155,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
 
 impl Shared {
     /// Reads the head of a request, or answers at once.
+    #[expect(clippy::result_large_err, reason = "both sides become a step of the call, which holds either")]
     fn open<B>(&self, request: Request<B>, peer: Arc<str>) -> Result<Reading<B>, Response<UnaryBody>> {
         let (parts, body) = request.into_parts();
         let content_type = self.admit(&parts).map_err(NotGrpc::response)?;

@@ -30,9 +30,10 @@ impl Reply {
         answer: &Answer,
         budget: &Arc<ByteBudget>,
     ) -> Result<Response<UnaryBody>, Refusal> {
-        match answer.code {
-            Code::Ok => self.success(answer, budget),
-            _ => self.failure(answer).map_err(Refusal::Metadata),
+        if answer.code == Code::Ok {
+            self.success(answer, budget)
+        } else {
+            self.failure(answer).map_err(Refusal::Metadata)
         }
     }
 
