@@ -65,6 +65,12 @@ pub fn binary() -> PathBuf {
         .expect("the okra binary is built before the tests: `cargo build --workspace --bins`")
 }
 
+/// An example of the workspace, built beside the tests.
+pub fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a running program has a path");
+    tests.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("examples").join(name)
+}
+
 /// Runs the binary to its end.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("exec-plan", &[]),
     ("http2-core", &[]),
     ("kernels", &["exec-plan"]),
+    ("models", &[]),
     ("serve-host", &["exec-plan", "http2-core", "kernels"]),
     ("tests", &["exec-plan", "kernels", "serve-host"]),
     ("benches", &["exec-plan", "http2-core", "kernels", "serve-host", "tests"]),
@@ -58,9 +59,11 @@ fn lower_crates_know_nothing_of_what_lies_above() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `foo/tests.rs` is introduced by `foo.rs`, whose tests it holds.
 #[test]
 fn every_file_introduces_itself() -> anyhow::Result<()> {
-    let silent: Vec<_> = sources()?.into_iter().filter(|(_, text)| !text.starts_with("//! ")).collect();
+    let mut silent = sources()?;
+    silent.retain(|(path, text)| !path.ends_with("tests.rs") && !text.starts_with("//! "));
     assert!(silent.is_empty(), "no `//!` on the first line of {:?}", paths(&silent));
     Ok(())
 }

@@ -75,7 +75,7 @@ async fn every_view_counts(server: &Okra, calls: u64) -> anyhow::Result<()> {
     .await?;
     assert_eq!(stats, Stats { accepted: calls, completed: calls, ..Stats::default() });
 
-    let admin = format!("http://{}", server.admin().address());
+    let admin = server.admin().address().to_string();
     let said = okra(&["stats", "--json", "--admin", &admin])?;
     assert!(said.status.success(), "{said:?}");
     assert_eq!(Stats::read(&serde_json::from_str(&said.stdout)?)?, stats);
