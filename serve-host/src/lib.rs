@@ -31,7 +31,7 @@ pub use crate::admit::MaxInflight;
 pub use crate::drain::{Drain, DrainReport, Phase};
 pub use crate::grpc::RefusalReason;
 pub use crate::grpc::compression::ResponseCompression;
-pub use crate::host::{ACCESS_TARGET, HostConfig, ServeHost};
+pub use crate::host::{HostConfig, ServeHost};
 pub use crate::pool::PoolThreads;
 pub use crate::queue::QueueCapacity;
 pub use crate::respond::{NODE_KEY, PLAN_KEY, PUSHBACK_KEY};
