@@ -11,18 +11,21 @@
 //! [`kernels::RequestEnvelope`] and an answer back into what goes over it.
 
 mod accept;
+pub mod admin;
 mod admit;
 pub mod config;
 mod drain;
 mod grpc;
 mod host;
 pub mod logs;
+pub mod metrics;
 mod pool;
 mod queue;
 mod respond;
 mod stats;
 mod sync;
 mod transport;
+pub mod watch;
 
 pub use crate::accept::port::{BoxError, Fallback, FallbackBody, FallbackRequestBody};
 pub use crate::accept::stats::{ConnectionStats, Cut};
