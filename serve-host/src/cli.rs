@@ -9,7 +9,7 @@ mod call;
 mod completions;
 mod config_show;
 pub(crate) mod exit;
-mod graph;
+pub(crate) mod graph;
 mod grpc;
 mod message;
 pub(crate) mod output;
@@ -55,6 +55,13 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Serve graphs until a signal ends it.
     Serve(ServeArgs),
+    #[command(flatten)]
+    Tool(Tool),
+}
+
+/// The commands that do one thing and end.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tool {
     /// Check, explain, publish and list graphs.
     #[command(subcommand)]
     Graph(graph::GraphCommand),
@@ -92,17 +99,27 @@ impl Global {
     }
 }
 
-/// Runs any command but `serve`.
-pub(crate) fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
+/// Says what is wrong with the command line, or what was asked of it, and leaves.
+pub(crate) fn explain_usage(error: &clap::Error) -> ! {
+    // A command line that cannot be read may still have said that it wants JSON.
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.to_string();
+        let failure = Failure::new(Exit::Usage, message.trim().trim_start_matches("error: "));
+        Output::new(true, ColorWhen::Never).failure(&failure);
+        std::process::exit(i32::from(failure.exit.code()));
+    }
+    error.exit()
+}
+
+/// Runs a command that does one thing.
+pub(crate) fn run(tool: Tool, global: &Global) -> Result<Exit, Failure> {
     let output = global.output();
-    match command {
-        // `main` serves by itself; the command would not come here.
-        Command::Serve(_) => Ok(Exit::Ok),
-        Command::Graph(command) => graph::run(command, global, &output),
-        Command::Call(args) => call::run(&args, &output),
-        Command::Stats(args) => stats::run(&args, global, &output),
-        Command::Config(command) => config_show::run(&command, global, &output),
-        Command::Completions(args) => completions::run(&args, &output),
+    match tool {
+        Tool::Graph(command) => graph::run(command, global, &output),
+        Tool::Call(args) => call::run(&args, &output),
+        Tool::Stats(args) => stats::run(&args, global, &output),
+        Tool::Config(command) => config_show::run(&command, global, &output),
+        Tool::Completions(args) => completions::run(&args, &output),
     }
 }
 

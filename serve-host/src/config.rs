@@ -9,27 +9,32 @@
 //! Every mistake is reported at once, each with its place and a way out.
 
 mod check;
+mod choice;
 mod key;
 mod load;
+mod mistake;
+mod parts;
 mod scalar;
 mod section;
 mod show;
 mod suggest;
+mod units;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use exec_plan::{GraphName, Version};
+use exec_plan::{GraphName, StoreOptions, Version};
 
+pub use self::choice::{AccessLogging, Compression, LogFormat};
 pub use self::key::Key;
-pub use self::load::{ConfigErrors, ConfigFile, Loaded, Mistake, Origin, Sources};
-pub use self::scalar::{
-    AccessLogging, ByteSize, Compression, LogFormat, Setting, Threads, TransportKind, parse_duration,
-};
+pub use self::load::{ConfigFile, Loaded, Sources};
+pub use self::mistake::{ConfigErrors, Mistake, Origin};
+pub use self::scalar::{Setting, Threads};
 pub use self::show::Shown;
-pub(crate) use self::suggest::closest;
+use self::suggest::closest;
+pub use self::units::{ByteSize, parse_duration};
 
 use self::section::section;
 use crate::admit::MaxInflight;
@@ -98,7 +103,7 @@ section! {
         /// The version the default graph is pinned to, instead of the active one.
         default_graph_version: Option<Version> = None;
         /// How many versions of each graph are kept for a rollback.
-        keep_versions: NonZeroUsize = const { NonZeroUsize::new(10).unwrap() };
+        keep_versions: NonZeroUsize = StoreOptions::DEFAULT_KEEP;
     }
 }
 
@@ -129,8 +134,6 @@ section! {
         port: u16 = 8080;
         /// Threads that read and write connections.
         io_threads: Threads = Threads::Auto, flag "io-threads";
-        /// The HTTP/2 stack of the service port.
-        transport: TransportKind = TransportKind::Tonic, flag "transport";
     }
 }
 

@@ -27,8 +27,6 @@ use crate::respond::{Failure, PLAN_KEY, Rejection};
 use crate::stats::{ShardIndex, Stats, StatsSnapshot};
 use crate::transport::{Begun, PendingAnswer, UnaryHost};
 
-pub use self::run::ACCESS_TARGET;
-
 /// The settings of a host. Every wait and every queue of a call is bounded by one of them.
 #[derive(Clone, Copy, Debug)]
 pub struct HostConfig {

@@ -11,18 +11,21 @@
 //! [`kernels::RequestEnvelope`] and an answer back into what goes over it.
 
 mod accept;
+pub mod admin;
 mod admit;
 pub mod config;
 mod drain;
 mod grpc;
 mod host;
 pub mod logs;
+pub mod metrics;
 mod pool;
 mod queue;
 mod respond;
 mod stats;
 mod sync;
 mod transport;
+pub mod watch;
 
 pub use crate::accept::port::{BoxError, Fallback, FallbackBody, FallbackRequestBody};
 pub use crate::accept::stats::{ConnectionStats, Cut};
@@ -31,7 +34,7 @@ pub use crate::admit::MaxInflight;
 pub use crate::drain::{Drain, DrainReport, Phase};
 pub use crate::grpc::RefusalReason;
 pub use crate::grpc::compression::ResponseCompression;
-pub use crate::host::{ACCESS_TARGET, HostConfig, ServeHost};
+pub use crate::host::{HostConfig, ServeHost};
 pub use crate::pool::PoolThreads;
 pub use crate::queue::QueueCapacity;
 pub use crate::respond::{NODE_KEY, PLAN_KEY, PUSHBACK_KEY};

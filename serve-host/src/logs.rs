@@ -10,11 +10,13 @@ mod sink;
 use std::io::{self, IsTerminal};
 
 use tracing::Subscriber;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
-pub use self::access::{AccessLine, AccessLog};
+use self::access::Sample;
+pub use self::access::{ACCESS_TARGET, AccessLine};
 pub use self::sink::{LogSink, SinkGuard};
 use crate::config::{Log, LogFormat};
 
@@ -36,25 +38,39 @@ pub enum LogError {
 ///
 /// # Errors
 /// [`LogError`]; nothing is installed then.
-pub fn install(config: &Log) -> Result<SinkGuard, LogError> {
-    let filter = EnvFilter::try_new(&config.filter)?;
-    let terminal = io::stderr().is_terminal();
+pub fn install(config: &Log, color: bool) -> Result<SinkGuard, LogError> {
+    let filter = filter(config)?;
     let (sink, guard) = LogSink::spawn(io::stderr())?;
     let pretty = match config.format {
-        LogFormat::Auto => terminal,
+        LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Json => false,
         LogFormat::Pretty => true,
     };
-    let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing::subscriber::set_global_default(subscriber(filter, pretty, color, sink))?;
+    tracing::subscriber::set_global_default(subscriber(config, filter, pretty, color, sink))?;
     Ok(guard)
 }
 
-fn subscriber<W>(filter: EnvFilter, pretty: bool, color: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+/// What is logged: the filter, and for access lines their own setting, unless the filter names them.
+pub(crate) fn filter(config: &Log) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::try_new(&config.filter)?;
+    if config.filter.contains(ACCESS_TARGET) {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive(format!("{ACCESS_TARGET}={}", config.access.level()).parse()?))
+}
+
+fn subscriber<W>(
+    config: &Log,
+    filter: EnvFilter,
+    pretty: bool,
+    color: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let registry = Registry::default().with(filter);
+    let sample = (config.access_sample.get() > 1).then(|| Sample::new(config.access_sample));
+    let registry = Registry::default().with(filter).with(sample);
     let lines = fmt::layer().with_writer(writer).with_ansi(pretty && color);
     if pretty {
         Box::new(registry.with(lines))
@@ -92,10 +108,11 @@ mod tests {
     }
 
     impl Lines {
-        fn of(filter: &str, work: impl FnOnce()) -> Vec<serde_json::Value> {
+        fn of(config: &Log, work: impl FnOnce()) -> Vec<serde_json::Value> {
             let lines = Self::default();
             let writer = lines.clone();
-            let subscriber = subscriber(EnvFilter::new(filter), false, false, move || writer.clone());
+            let filter = filter(config).unwrap();
+            let subscriber = subscriber(config, filter, false, false, move || writer.clone());
             tracing::subscriber::with_default(subscriber, work);
             let bytes = lines.0.lock();
             let text = std::str::from_utf8(&bytes).unwrap();
@@ -103,29 +120,30 @@ mod tests {
         }
     }
 
-    fn line(code: Code) -> AccessLine<'static> {
-        AccessLine {
-            method: "/shop.Shop/Buy",
-            peer: "127.0.0.1:9",
-            plan: Some("shop@1.0.0#0123456789ab"),
-            request_id: Some("r-1"),
-            trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
-            code,
-            message: if code == Code::Ok { "" } else { "no such item" },
-            waited: Duration::from_micros(5),
-            elapsed: Duration::from_micros(1500),
-            request_bytes: 3,
-            response_bytes: 4,
+    fn call(code: Code) {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok();
+        if AccessLine::is_wanted(code) {
+            let line = AccessLine {
+                method: "/shop.Shop/Buy",
+                peer: "127.0.0.1:9",
+                plan: "shop@1.0.0#0123456789ab",
+                request_id: Some("r-1"),
+                trace,
+                code,
+                elapsed: Duration::from_micros(1500),
+                request_bytes: 3,
+            };
+            line.write();
         }
     }
 
-    fn access(logging: AccessLogging, sample: u32) -> AccessLog {
-        AccessLog::new(logging, NonZeroU32::new(sample).unwrap())
+    fn config(filter: &str, access: AccessLogging) -> Log {
+        Log { filter: filter.to_owned(), access, ..Log::default() }
     }
 
     #[test]
     fn a_call_has_one_line_with_all_that_identifies_it() {
-        let lines = Lines::of("info", || access(AccessLogging::All, 1).write(&line(Code::NotFound)));
+        let lines = Lines::of(&config("info", AccessLogging::All), || call(Code::NotFound));
         let [line] = &lines[..] else { panic!("{lines:?}") };
         for (field, value) in [
             ("target", "okra::access"),
@@ -135,31 +153,37 @@ mod tests {
             ("request_id", "r-1"),
             ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
             ("code", "NOT_FOUND"),
-            ("error", "no such item"),
             ("peer", "127.0.0.1:9"),
         ] {
             assert_eq!(line[field], value, "{field} of {line}");
         }
-        assert_eq!((&line["elapsed_us"], &line["waited_us"]), (&1500.into(), &5.into()));
+        assert_eq!((&line["elapsed_us"], &line["request_bytes"]), (&1500.into(), &3.into()));
     }
 
     #[test]
     fn the_setting_and_the_filter_decide_which_calls_are_logged() {
-        let write = |log: &AccessLog, code| log.write(&line(code));
-        let both = |log: AccessLog| {
-            write(&log, Code::Ok);
-            write(&log, Code::Internal);
+        let codes = |filter, access| {
+            let lines = Lines::of(&config(filter, access), || {
+                call(Code::Ok);
+                call(Code::Internal);
+            });
+            lines.into_iter().map(|line| line["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(Lines::of("info", || both(access(AccessLogging::All, 1))).len(), 2);
-        assert_eq!(Lines::of("info", || both(access(AccessLogging::Failures, 1))).len(), 1);
-        assert_eq!(Lines::of("info", || both(access(AccessLogging::Off, 1))).len(), 0);
-        assert_eq!(Lines::of("info,okra::access=off", || both(access(AccessLogging::All, 1))).len(), 0);
+        assert_eq!(codes("info", AccessLogging::All), ["OK", "INTERNAL"]);
+        assert_eq!(codes("error", AccessLogging::All), ["OK", "INTERNAL"]);
+        assert_eq!(codes("trace", AccessLogging::Failures), ["INTERNAL"]);
+        assert!(codes("trace", AccessLogging::Off).is_empty());
+        assert_eq!(codes("info,okra::access=info", AccessLogging::Off), ["OK", "INTERNAL"]);
+        assert!(codes("info,okra::access=off", AccessLogging::All).is_empty());
     }
 
     #[test]
     fn sampling_thins_out_success_and_never_failure() {
-        let log = access(AccessLogging::All, 10);
-        assert_eq!(Lines::of("info", || (0..30).for_each(|_| log.write(&line(Code::Ok)))).len(), 3);
-        assert_eq!(Lines::of("info", || (0..30).for_each(|_| log.write(&line(Code::Internal)))).len(), 30);
+        let config =
+            Log { access_sample: NonZeroU32::new(10).unwrap(), ..config("info", AccessLogging::All) };
+        let count = |code| Lines::of(&config, || (0..30).for_each(|_| call(code))).len();
+        assert_eq!(count(Code::Ok), 3);
+        assert_eq!(count(Code::Internal), 30);
+        assert_eq!(Lines::of(&config, || tracing::info!("not a call")).len(), 1);
     }
 }

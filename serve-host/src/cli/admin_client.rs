@@ -1,6 +1,6 @@
 //! Talks to the control plane of a running host: one HTTP/1.1 request, one JSON answer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -180,11 +180,11 @@ fn parse(body: &Bytes, authority: &str) -> Result<Value, Failure> {
 /// The control plane of the host that this configuration starts on this machine.
 fn local_authority(config: &Config) -> String {
     let host = match config.admin.host {
-        IpAddr::V4(host) if host.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-        IpAddr::V6(host) if host.is_unspecified() => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-        host => host,
+        IpAddr::V4(host) if host.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        host @ (IpAddr::V4(_) | IpAddr::V6(_)) => host,
     };
-    std::net::SocketAddr::new(host, config.admin.port).to_string()
+    SocketAddr::new(host, config.admin.port).to_string()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use buffa::{DecodeOptions, Message};
+use buffa::DecodeOptions;
 use buffa_descriptor::generated::descriptor::{FileDescriptorProto, FileDescriptorSet};
 use buffa_descriptor::{DescriptorPool, DynamicMessage, MessageIndex};
 use serde_json::Value;
@@ -138,6 +138,8 @@ fn options() -> DecodeOptions {
 
 #[cfg(test)]
 mod tests {
+    use buffa::Message;
+
     use super::*;
 
     /// The descriptors of the reflection service itself.

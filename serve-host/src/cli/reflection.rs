@@ -103,10 +103,11 @@ async fn ask(
     };
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
     let reply = channel.exchange(path, &[], &request.encode_to_vec(), timeout).await?;
-    match reply.status.code {
-        Code::Ok => {}
-        Code::Unimplemented => return Err(ReflectionError::Unimplemented),
-        _ => return Err(ReflectionError::Status(reply.status)),
+    if reply.status.code == Code::Unimplemented {
+        return Err(ReflectionError::Unimplemented);
+    }
+    if reply.status.code != Code::Ok {
+        return Err(ReflectionError::Status(reply.status));
     }
     let message = reply.messages.first().ok_or(ReflectionError::Nonsense("it is empty"))?;
     let response = ServerReflectionResponse::decode(message.clone())

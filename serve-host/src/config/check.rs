@@ -1,8 +1,8 @@
 //! What must hold between settings, once each of them is right by itself.
 
 use super::Config;
-use super::load::{Mistake, Origin};
-use super::scalar::ByteSize;
+use super::mistake::{Mistake, Origin};
+use super::units::ByteSize;
 
 /// The largest window HTTP/2 knows (RFC 9113, 6.9.1).
 const MAX_WINDOW: u64 = (1 << 31) - 1;
@@ -64,7 +64,7 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         format!("one message could be larger than messages.in_flight ({})", messages.in_flight),
         "lower it, or raise messages.in_flight",
     );
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter);
+    let filter = crate::logs::filter(log);
     must(
         filter.is_ok(),
         "log.filter",

@@ -24,7 +24,6 @@ fn mistakes(flags: &[(&str, &str)], env: &[(&str, &str)], text: &str) -> String 
 fn two_values(key: &Key, expects: &str) -> [&'static str; 2] {
     match (key.path().as_str(), expects) {
         ("service.host" | "admin.host", _) => ["127.0.0.2", "127.0.0.3"],
-        ("service.transport", _) => ["native", "tonic"],
         ("messages.compression", _) => ["never", "accepted"],
         ("log.format", _) => ["json", "pretty"],
         ("log.access", _) => ["off", "all"],

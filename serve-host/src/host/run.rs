@@ -9,11 +9,9 @@ use kernels::{Answer, Closed, Standing};
 
 use super::{Core, Work};
 use crate::admit::Permit;
+use crate::logs::AccessLine;
 use crate::respond::{Failure, name_plan};
 use crate::stats::{End, Outcome};
-
-/// The target under which every ended call logs one line.
-pub const ACCESS_TARGET: &str = "okra::access";
 
 thread_local! {
     /// The slots of plans that run in place, reused from call to call.
@@ -97,7 +95,7 @@ impl Core {
         let (outcome, code) = ending(work.call.standing());
         let end = end(work, outcome, code);
         self.stats.ended(work.shard, &end);
-        if tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
+        if AccessLine::is_wanted(code) {
             log_access(work, &end);
         }
     }
@@ -140,15 +138,18 @@ fn end(work: &Work, outcome: Outcome, code: Code) -> End<'_> {
 
 /// The one access line of a call.
 fn log_access(work: &Work, end: &End<'_>) {
-    tracing::info!(
-        target: ACCESS_TARGET,
-        request_id = work.call.request_id().as_deref(),
-        method = &**end.method,
-        peer = &*work.call.envelope().peer,
-        plan = &**work.plan.label(),
-        code = end.code.name(),
-        micros = u64::try_from(end.latency.as_micros()).unwrap_or(u64::MAX),
-    );
+    let (envelope, request_id) = (work.call.envelope(), work.call.request_id());
+    let line = AccessLine {
+        method: &envelope.method,
+        peer: &envelope.peer,
+        plan: work.plan.label(),
+        request_id: request_id.as_deref(),
+        trace: work.call.trace_parent(),
+        code: end.code,
+        elapsed: end.latency,
+        request_bytes: envelope.payload.len(),
+    };
+    line.write();
 }
 
 fn log_failure(work: &Work, failure: &Failure<'_>) {

@@ -1,0 +1,158 @@
+//! What each part of the host is given of the configuration.
+//!
+//! Sections are taken apart field by field, so that the compiler tells of a key that nobody reads.
+
+use std::net::SocketAddr;
+
+use exec_plan::{EnvSchema, KernelRegistry, StoreOptions};
+
+use super::choice::Compression;
+use super::scalar::Threads;
+use super::{Admission, Config, Connections, Graphs, Http1, Http2, Messages, Service};
+use crate::accept::ServerConfig;
+use crate::grpc::compression::ResponseCompression;
+use crate::host::HostConfig;
+use crate::pool::PoolThreads;
+use crate::transport::limits::{ConnectionLimits, Http1Limits, Http2Limits, MessageLimits, TransportLimits};
+
+impl Config {
+    /// How the store is opened.
+    pub fn store(&self, kernels: KernelRegistry, env: EnvSchema) -> StoreOptions {
+        let Graphs { data_dir, keep_versions, .. } = &self.graphs;
+        StoreOptions { kernels, env, dir: data_dir.clone(), keep: *keep_versions }
+    }
+
+    /// What the host admits, and for how long.
+    pub fn host(&self) -> HostConfig {
+        let Admission {
+            max_inflight,
+            queue_capacity,
+            max_queue_wait,
+            default_timeout,
+            max_timeout,
+            pool_threads,
+        } = self.admission;
+        let pool_threads = match pool_threads {
+            // What suits the machine is the host's to know.
+            Threads::Auto => HostConfig::default().pool_threads,
+            Threads::Count(count) => PoolThreads(count),
+        };
+        HostConfig {
+            max_inflight,
+            queue_capacity,
+            max_queue_wait,
+            default_timeout,
+            max_timeout,
+            pool_threads,
+        }
+    }
+
+    /// Where the service port is, and who serves it.
+    pub fn server(&self) -> ServerConfig {
+        let Service { host, port, io_threads } = self.service;
+        ServerConfig { address: SocketAddr::new(host, port), threads: io_threads.count(), fallback: None }
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> SocketAddr {
+        SocketAddr::new(self.admin.host, self.admin.port)
+    }
+
+    /// What a stranger may ask of the service port.
+    pub fn transport(&self) -> TransportLimits {
+        TransportLimits {
+            messages: messages(&self.messages),
+            connections: connections(&self.connections),
+            http1: http1(&self.http1),
+            http2: http2(&self.http2),
+        }
+    }
+}
+
+fn messages(section: &Messages) -> MessageLimits {
+    let Messages { max_receive, max_send, in_flight, max_uri, compression } = section;
+    MessageLimits {
+        max_receive: max_receive.len(),
+        max_send: max_send.len(),
+        in_flight: in_flight.len(),
+        max_uri: max_uri.len(),
+        compression: match compression {
+            Compression::Never => ResponseCompression::Never,
+            Compression::Mirror => ResponseCompression::Mirror,
+            Compression::Accepted => ResponseCompression::Accepted,
+        },
+    }
+}
+
+fn connections(section: &Connections) -> ConnectionLimits {
+    let Connections {
+        max,
+        max_per_ip,
+        reserved_files,
+        handshake_timeout,
+        body_timeout,
+        body_idle_timeout,
+        idle_timeout,
+        keepalive_interval,
+        keepalive_timeout,
+        write_timeout,
+        max_age,
+        max_age_grace,
+    } = section;
+    ConnectionLimits {
+        max: max.get(),
+        max_per_ip: max_per_ip.get(),
+        reserved_files: *reserved_files as usize,
+        handshake_timeout: *handshake_timeout,
+        body_timeout: *body_timeout,
+        body_idle_timeout: *body_idle_timeout,
+        idle_timeout: *idle_timeout,
+        keepalive_interval: *keepalive_interval,
+        keepalive_timeout: *keepalive_timeout,
+        write_timeout: *write_timeout,
+        max_age: *max_age,
+        max_age_grace: *max_age_grace,
+    }
+}
+
+fn http1(section: &Http1) -> Http1Limits {
+    let Http1 { max_headers, max_head } = section;
+    Http1Limits { max_headers: max_headers.get() as usize, max_head: max_head.len() }
+}
+
+fn http2(section: &Http2) -> Http2Limits {
+    let Http2 {
+        max_streams,
+        max_header_list,
+        header_table,
+        stream_window,
+        connection_window,
+        send_buffer,
+        max_pending_resets,
+        max_local_resets,
+    } = section;
+    Http2Limits {
+        max_streams: max_streams.get(),
+        max_header_list: max_header_list.as_u32(),
+        header_table: header_table.as_u32(),
+        stream_window: stream_window.as_u32(),
+        connection_window: connection_window.as_u32(),
+        send_buffer: send_buffer.len(),
+        max_pending_resets: *max_pending_resets as usize,
+        max_local_resets: *max_local_resets as usize,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The defaults stand in two places, here for operators and there for embedders.
+    #[test]
+    fn the_parts_have_the_defaults_that_are_documented() {
+        let config = Config::default();
+        let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
+        assert_eq!(text(&config.host()), text(&HostConfig::default()));
+        assert_eq!(text(&config.transport()), text(&TransportLimits::default()));
+    }
+}
