@@ -12,17 +12,17 @@
 
 mod accept;
 pub mod admin;
-mod admit;
+pub mod admit;
 pub mod config;
 mod drain;
 mod grpc;
-mod host;
+pub mod host;
 pub mod logs;
 pub mod metrics;
-mod pool;
-mod queue;
-mod respond;
-mod stats;
+pub mod pool;
+pub mod queue;
+pub mod respond;
+pub mod stats;
 mod sync;
 mod transport;
 pub mod watch;
