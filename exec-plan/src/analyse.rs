@@ -41,3 +41,6 @@ pub(crate) fn analyse(
         _ => Err(GraphErrors::new(origin, &text, Some(&tree), problems)),
     }
 }
+
+#[cfg(test)]
+mod tests;

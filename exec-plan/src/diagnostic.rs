@@ -124,9 +124,14 @@ impl Problem {
 
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
+        self.push_with(|| problem);
+    }
+
+    /// Notes a problem that is described only if it is kept.
+    pub(crate) fn push_with(&mut self, problem: impl FnOnce() -> Problem) {
         self.count += 1;
         if self.have_room() {
-            self.kept.push(problem);
+            self.kept.push(problem());
         }
     }
 

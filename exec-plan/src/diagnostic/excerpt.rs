@@ -22,7 +22,7 @@ pub(super) struct Excerpt {
 /// Finds lines and columns of a document.
 pub(super) struct Locator<'t> {
     text: &'t str,
-    line_starts: Vec<usize>,
+    line_starts: Vec<u32>,
     /// The last place and its column: columns of one long line are counted on from here.
     last: (usize, usize),
 }
@@ -38,7 +38,8 @@ const ELLIPSIS: &str = "...";
 
 impl<'t> Locator<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
+        let line_starts = starts.map(|start| Span::at(start).start).collect();
         Self { text, line_starts, last: (0, 1) }
     }
 
@@ -46,9 +47,9 @@ impl<'t> Locator<'t> {
     pub(super) fn excerpt(&mut self, span: Span) -> Excerpt {
         let text = self.text;
         let start = text.floor_char_boundary(span.start as usize);
-        let line = self.line_starts.partition_point(|line_start| *line_start <= start);
-        let line_start = self.line_starts[line - 1];
-        let line_end = self.line_starts.get(line).map_or(text.len(), |next| next - 1);
+        let line = self.line_starts.partition_point(|line_start| *line_start as usize <= start);
+        let line_start = self.line_starts[line - 1] as usize;
+        let line_end = self.line_starts.get(line).map_or(text.len(), |next| *next as usize - 1);
         let line_end = line_start + text[line_start..line_end].trim_end_matches('\r').len();
         let start = start.min(line_end);
         let end = text.ceil_char_boundary(span.end as usize).clamp(start, line_end);

@@ -39,8 +39,11 @@ impl<'d> Wiring<'d, '_> {
                 return self.env_key(key, sink);
             }
             if word.text.starts_with('$') {
-                let problem = Problem::new(Code::InvalidEndpoint, word.span, format!("{:?} is no source", word.text))
-                    .help("a source is `node.port`, `$req.key` or a constant; text is also written {\"$string\": \"...\"}");
+                let message = format!("{:?} is no source", word.text);
+                let help =
+                    "a source is `node.port`, `$req.key` or a constant; as a constant, the text is written";
+                let problem = Problem::new(Code::InvalidEndpoint, word.span, message)
+                    .help(format!("{help} {{\"$string\": {:?}}}", word.text));
                 self.problems.push(problem);
                 return None;
             }
@@ -61,8 +64,8 @@ impl<'d> Wiring<'d, '_> {
         let port = endpoint.port;
         let failure = self.doc.nodes[node].failure_output();
         let Some(bound) = &self.drafts[node].bound else {
-            self.resolved = false;
-            return None;
+            // Its outputs are not known, but that its readers wait for it is.
+            return Some(Wire::Node { node, output: 0 });
         };
         let output = if failure.is_some_and(|name| name.text == port.text) {
             Some(bound.signature.outputs.len())

@@ -81,7 +81,11 @@ impl Wiring<'_, '_> {
     fn types_on(&self, wire: &Wire) -> Option<TypeSet> {
         match wire {
             Wire::Unbound => None,
-            Wire::Node { node, output } => self.outputs.get(self.drafts[*node].first_output + output)?.types,
+            Wire::Node { node, output } => {
+                let draft = &self.drafts[*node];
+                draft.bound.as_ref()?;
+                self.outputs.get(draft.first_output + output)?.types
+            }
             Wire::Env(index) => {
                 let known = self.schema.get(&self.env[*index].name);
                 Some(known.map_or(TypeSet::ANY, |(_, kind)| kind.into()))

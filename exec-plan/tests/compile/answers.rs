@@ -28,6 +28,8 @@ enum Kind {
     Join,
     /// Answers.
     Answer,
+    /// Ends the run, which its owner answers.
+    Fail,
     /// Answers, or fires its only output.
     TryAnswer,
 }
@@ -42,7 +44,7 @@ impl Kind {
         match self {
             Self::Switch(cases) => cases,
             Self::Try | Self::TryAnswer => 2,
-            Self::Gather | Self::Join | Self::Answer => 1,
+            Self::Gather | Self::Join | Self::Answer | Self::Fail => 1,
         }
     }
 
@@ -51,13 +53,13 @@ impl Kind {
             Self::Switch(cases) => (0..cases).map(|case| (node, Some(case), CASES[case])).collect(),
             Self::Try => vec![(node, Some(0), "value"), (node, Some(1), "failed")],
             Self::Gather | Self::Join => vec![(node, None, "value")],
-            Self::Answer => vec![],
+            Self::Answer | Self::Fail => vec![],
             Self::TryAnswer => vec![(node, Some(1), "failed")],
         }
     }
 
     fn answers(self, outcome: usize) -> bool {
-        matches!((self, outcome), (Self::Answer | Self::TryAnswer, 0))
+        matches!((self, outcome), (Self::Answer | Self::Fail | Self::TryAnswer, 0))
     }
 }
 
@@ -98,6 +100,7 @@ fn document(nodes: &[Node]) -> String {
             Kind::Gather => json!({ "id": id, "kernel": "gather", "inputs": inputs }),
             Kind::Join => json!({ "id": id, "kernel": "join", "inputs": inputs }),
             Kind::Answer => json!({ "id": id, "kernel": "answer", "inputs": inputs }),
+            Kind::Fail => json!({ "id": id, "kernel": "fail", "inputs": inputs }),
             Kind::TryAnswer => json!({
                 "id": id, "kernel": "answer", "inputs": inputs, "outputs": ["failed"], "fallback": "failed"
             }),
@@ -182,6 +185,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         2 => Just(Kind::Gather),
         2 => Just(Kind::Join),
         3 => Just(Kind::Answer),
+        1 => Just(Kind::Fail),
         1 => Just(Kind::TryAnswer),
     ]
 }

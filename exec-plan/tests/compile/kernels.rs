@@ -31,7 +31,7 @@ pub(crate) fn schema() -> EnvSchema {
 
 /// All the kernels of this file.
 pub(crate) fn registry() -> KernelRegistry {
-    let kernels: [(&'static str, Bind); 14] = [
+    let kernels: [(&'static str, Bind); 15] = [
         ("rpc_server_input", rpc_server_input),
         ("rpc_server_output", rpc_server_output),
         ("handle_rpc", handle_rpc),
@@ -40,6 +40,7 @@ pub(crate) fn registry() -> KernelRegistry {
         ("join", join),
         ("gather", gather),
         ("answer", answer),
+        ("fail", fail),
         ("identity", identity),
         ("json_get", json_get),
         ("decode", decode),
@@ -141,6 +142,11 @@ fn gather(node: &NodeSpec<'_>) -> Result<Signature, Vec<BindError>> {
 /// Answers when all of the listed inputs fired.
 fn answer(node: &NodeSpec<'_>) -> Result<Signature, Vec<BindError>> {
     Ok(Signature { answers: true, outputs: vec![], ..gather(node)? })
+}
+
+/// Fails when all of the listed inputs fired.
+fn fail(node: &NodeSpec<'_>) -> Result<Signature, Vec<BindError>> {
+    Ok(Signature { fails: true, outputs: vec![], ..gather(node)? })
 }
 
 fn identity(_: &NodeSpec<'_>) -> Result<Signature, Vec<BindError>> {

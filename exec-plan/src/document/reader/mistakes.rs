@@ -120,10 +120,10 @@ impl Reader<'_, '_> {
             };
             if let Some(text) = text {
                 if let Some(first) = first_places.get(text) {
-                    let message = format!("the key {text:?} stands here again");
-                    let problem =
-                        Problem::new(Code::DuplicateKey, span, message).related(*first, "first here");
-                    self.problems.push(problem);
+                    self.problems.push_with(|| {
+                        let message = format!("the key {text:?} stands here again");
+                        Problem::new(Code::DuplicateKey, span, message).related(*first, "first here")
+                    });
                 } else {
                     first_places.insert(text, span);
                 }

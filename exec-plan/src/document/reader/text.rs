@@ -30,9 +30,11 @@ fn replace_invalid(bytes: &[u8], problems: &mut Problems) -> String {
         let invalid = chunk.invalid();
         if !invalid.is_empty() {
             let span = Span::new(text.len(), text.len() + invalid.len());
-            let hex: Vec<String> = invalid.iter().map(|byte| format!("{byte:02x}")).collect();
-            let message = format!("the bytes {} are not UTF-8", hex.join(" "));
-            problems.push(Problem::new(Code::InvalidUtf8, span, message).help("save the document as UTF-8"));
+            problems.push_with(|| {
+                let hex: Vec<String> = invalid.iter().map(|byte| format!("{byte:02x}")).collect();
+                let message = format!("the bytes {} are not UTF-8", hex.join(" "));
+                Problem::new(Code::InvalidUtf8, span, message).help("save the document as UTF-8")
+            });
             text.extend(invalid.iter().map(|_| '?'));
         }
     }
