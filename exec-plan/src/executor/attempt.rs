@@ -153,6 +153,7 @@ pub(super) fn run_here(
 }
 
 /// Moves a blocking node to another thread; gives its inputs back if none is to be had.
+#[expect(clippy::result_large_err, reason = "a box would cost each refusal what it saves a rare move")]
 fn offload(
     run: Run<'_>,
     index: usize,

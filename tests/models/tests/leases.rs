@@ -6,14 +6,14 @@ use std::sync::Arc;
 #[expect(dead_code, reason = "the models drive the core alone, from outside its crate")]
 mod lease;
 #[path = "../src/sync.rs"]
-#[expect(unused_imports, dead_code, reason = "other models use the rest")]
+#[expect(unused_imports, reason = "other models use the rest")]
 mod sync;
 
-use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use self::lease::{Lease, Tenant, Tenure};
+use self::sync::Mutex;
 
 /// A plan that knows how often it was drained.
 struct Plan {
@@ -41,7 +41,7 @@ impl Catalog {
     }
 
     fn serving(&self) -> Arc<Tenure<Plan>> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().clone()
     }
 
     /// Resolves as the store does, and returns the lease and how often it looked.
@@ -58,7 +58,7 @@ impl Catalog {
     /// Publishes as the store does, and returns what it retired and how many were in flight.
     fn publish(&self, version: usize, shards: usize) -> (Arc<Tenure<Plan>>, usize) {
         let next = tenure(version, shards);
-        let old = std::mem::replace(&mut *self.0.lock().unwrap(), next);
+        let old = std::mem::replace(&mut *self.0.lock(), next);
         let in_flight = old.retire();
         (old, in_flight)
     }
