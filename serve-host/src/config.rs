@@ -98,7 +98,8 @@ section! {
         graphs: Option<PathBuf> = None;
         /// Whether a document that changes under `graphs` is published as it changes.
         watch: bool = true;
-        /// The graph that answers calls which no graph serves by name.
+        /// The graph that answers calls which no graph serves by name. Unless it is set, that is the
+        /// document that `graphs` names, if it names one and not a directory.
         default_graph: Option<GraphName> = None;
         /// The version the default graph is pinned to, instead of the active one.
         default_graph_version: Option<Version> = None;

@@ -194,6 +194,9 @@ fn publish_folder(config: &Config, store: &Arc<PlanStore>) -> Result<Option<Grap
             .with_help("name a graph document, or a directory of them")
     })?;
     let mut folder = GraphFolder::new(path, store.clone(), config.admin.max_document.len());
+    if config.graphs.default_graph.is_none() {
+        folder = folder.with_single_as_default();
+    }
     folder.look().iter().for_each(FileReport::log);
     Ok(Some(folder))
 }

@@ -25,6 +25,8 @@ pub struct GraphFolder {
     readable: bool,
     /// Whether this is the first look, at which the store may remember more than the folder says.
     first: bool,
+    /// Whether the graph of a single document answers the calls that name none.
+    single_is_default: bool,
 }
 
 /// What a file came to when it was looked at last.
@@ -82,7 +84,21 @@ const MAX_FILES: usize = 10_000;
 impl GraphFolder {
     /// A folder, or a single document, that nobody has looked at yet. Documents may have so many bytes.
     pub fn new(path: impl Into<PathBuf>, store: Arc<PlanStore>, max_document: usize) -> Self {
-        Self { path: path.into(), store, max_document, files: BTreeMap::new(), readable: true, first: true }
+        Self {
+            path: path.into(),
+            store,
+            max_document,
+            files: BTreeMap::new(),
+            readable: true,
+            first: true,
+            single_is_default: false,
+        }
+    }
+
+    /// Lets a document that was named alone, not in a folder, answer the calls that name no graph.
+    #[must_use]
+    pub fn with_single_as_default(self) -> Self {
+        Self { single_is_default: true, ..self }
     }
 
     /// The directory whose events matter.
@@ -130,6 +146,10 @@ impl GraphFolder {
         // Staged all before any is published: of two versions, the lower one never serves in between.
         for (path, release, replaced, staging) in staged {
             let begun = Instant::now();
+            if self.single_is_default && path == self.path {
+                // One that answers no calls is run by other graphs, and then no call comes to it.
+                let _ = self.store.set_default(&release.graph, None);
+            }
             let outcome = self.publish(release, replaced);
             reports.push(FileReport { path, outcome, took: staging + begun.elapsed() });
         }

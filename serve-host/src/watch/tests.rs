@@ -163,6 +163,21 @@ fn a_single_document_may_be_watched_and_takes_its_name_from_the_file() {
 }
 
 #[test]
+fn a_document_named_alone_may_answer_the_calls_that_name_no_graph() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shop.json");
+    fs::write(&file, graph("shop", "1.0.0", "one")).unwrap();
+    for (path, is_default) in [(file.as_path(), true), (dir.path(), false)] {
+        let (folder, store) = folder(path);
+        folder.with_single_as_default().look();
+        assert_eq!(store.resolve_default().is_some(), is_default);
+    }
+    let (mut plain, store) = folder(&file);
+    plain.look();
+    assert!(store.resolve_default().is_none());
+}
+
+#[test]
 fn what_cannot_be_read_is_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let (mut absent, _) = folder(&dir.path().join("absent"));
