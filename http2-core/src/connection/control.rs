@@ -142,7 +142,11 @@ impl Connection {
             Some(slot) => self.reset_for(slot, violation, outside),
             // RST_STREAM is not allowed on an idle stream, so there it ends the connection.
             None if self.is_idle(head.stream) => Err(violation.into()),
-            None => Ok(()),
+            None => {
+                self.spend_reset()?;
+                frame::put_reset(outside.out, head.stream, violation.code());
+                Ok(())
+            }
         }
     }
 
