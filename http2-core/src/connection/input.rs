@@ -22,7 +22,7 @@ pub(super) struct HeaderBlock {
 impl Connection {
     /// Takes what the client sent, in pieces of any size, and tells `handler` what it asks.
     pub fn input<H: Handler>(&mut self, bytes: &[u8], now: Tick, out: &mut Vec<u8>, handler: &mut H) {
-        if self.is_closed() {
+        if self.is_closed() || bytes.is_empty() {
             return;
         }
         self.clock.heard(now);
