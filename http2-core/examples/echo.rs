@@ -118,7 +118,7 @@ async fn serve(mut socket: TcpStream, settings: &Settings, begun: &Instant) -> i
             readable = socket.readable() => {
                 readable?;
                 match socket.try_read(&mut buffer) {
-                    Ok(0) => return Ok(connection.disconnected(&mut echo)),
+                    Ok(0) => connection.disconnected(&mut echo),
                     Ok(len) => connection.input(&buffer[..len], now(), &mut out, &mut echo),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),

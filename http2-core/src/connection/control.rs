@@ -142,6 +142,7 @@ impl Connection {
             Some(slot) => self.reset_for(slot, violation, outside),
             // RST_STREAM is not allowed on an idle stream, so there it ends the connection.
             None if self.is_idle(head.stream) => Err(violation.into()),
+            None if !self.closed.has_ended(head.stream) && !self.closed.was_reset(head.stream) => Ok(()),
             None => {
                 self.spend_reset()?;
                 frame::put_reset(outside.out, head.stream, violation.code());

@@ -32,13 +32,14 @@ pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
 
 /// The symbol at the top of `window`, and the length of its code.
 fn next_symbol(window: u64) -> (u16, u32) {
-    let [top, ..] = window.to_be_bytes();
+    let [top, b, c, d, ..] = window.to_be_bytes();
     let (symbol, len) = SHORT[usize::from(top)];
     if len != 0 {
         return (symbol, len);
     }
+    let bits = u32::from_be_bytes([top, b, c, d]);
     for len in SHORT_BITS + 1..=MAX_LEN {
-        let code = window >> (64 - len);
+        let code = bits >> (32 - len);
         let Row { first, count, offset } = ROWS[len as usize];
         if let Some(nth) = code.checked_sub(first)
             && nth < count
@@ -58,9 +59,9 @@ const SHORT_BITS: u32 = 8;
 #[derive(Clone, Copy)]
 struct Row {
     /// The first code.
-    first: u64,
+    first: u32,
     /// How many there are.
-    count: u64,
+    count: u32,
     /// Where their symbols begin in [`SYMBOLS`].
     offset: usize,
 }
@@ -167,7 +168,7 @@ mod tests {
             let len = u32::from(LENGTHS[usize::from(byte)]);
             let row = ROWS[len as usize];
             let nth = SYMBOLS[row.offset..].iter().position(|s| *s == u16::from(byte)).unwrap();
-            let code = row.first + nth as u64;
+            let code = row.first + u32::try_from(nth).unwrap();
             bits.extend((0..len).rev().map(|bit| code >> bit & 1 == 1));
         }
         bits.resize(bits.len().next_multiple_of(8), true);
