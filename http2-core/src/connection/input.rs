@@ -128,7 +128,9 @@ impl Connection {
             Kind::WindowUpdate => self.on_window_update(head, payload, outside)?,
             Kind::Unknown => self.spend_control(1)?,
         }
-        self.pump_ready(outside.out);
+        if !self.ready.is_empty() {
+            self.pump_ready(outside.out);
+        }
         Ok(())
     }
 
