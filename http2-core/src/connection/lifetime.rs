@@ -76,6 +76,7 @@ impl Connection {
         }
         if self.keepalive_due().is_some_and(|due| due <= now) {
             self.clock.pinged = Some(now);
+            self.streams.release_memory();
             frame::put_ping(outside.out, Flags::NONE, KEEPALIVE_PING);
         }
         if let Drain::Noticed(since) = self.drain

@@ -97,6 +97,14 @@ impl StreamTable {
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
+    /// Gives memory back that only many streams at once need; for a table that is empty and will be so.
+    pub(crate) fn release_memory(&mut self) {
+        if self.is_empty() {
+            self.slots = Vec::new();
+            self.free = Vec::new();
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.slots.iter().flatten()
     }
@@ -177,6 +185,19 @@ mod tests {
             opened: Tick::default(),
             moved: Tick::default(),
         }
+    }
+
+    #[test]
+    fn an_empty_table_gives_its_memory_back() {
+        let mut table = StreamTable::new(8);
+        let slot = table.insert(stream(1));
+        table.release_memory();
+        assert_eq!(table.find(1), Some(slot));
+        table.remove(slot);
+        table.release_memory();
+        assert_eq!((table.slots.capacity(), table.len(), table.find(1)), (0, 0, None));
+        table.insert(stream(3));
+        assert_eq!((table.find(1), table.len()), (None, 1));
     }
 
     proptest::proptest! {

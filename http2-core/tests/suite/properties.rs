@@ -1,4 +1,4 @@
-//! Properties over random connections. `HTTP2_CORE_RUNS` sets how many (default 3,000 for each property); a
+//! Properties over random connections. `HTTP2_CORE_RUNS` sets how many (default 1,000 for each property); a
 //! failure names its seed.
 //!
 //! The bytes of a step are cut into pieces, and its output is collected without a cap that bites. With a cap
@@ -45,7 +45,7 @@ struct Outcome {
 }
 
 fn runs() -> u64 {
-    std::env::var("HTTP2_CORE_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3_000)
+    std::env::var("HTTP2_CORE_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1_000)
 }
 
 fn settings() -> Settings {
@@ -121,7 +121,7 @@ fn the_model_of_a_client_finds_nothing_amiss() {
     let (answered, ended, reset) = totals.get();
     // The scripts must reach what they are for.
     assert!(answered > runs() * 4 && ended > runs() / 10 && ended < runs() * 2 / 3, "{answered} {ended}");
-    assert!(reset > 100);
+    assert!(reset > 30);
 }
 
 #[test]
