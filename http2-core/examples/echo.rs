@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http2_core::{
-    Answer, Cancelled, Connection, Cutoff, Field, Handler, Head, ResponseHead, Settings, StreamId, Tick,
-    UnaryCall,
+    Answer, Cancelled, Connection, Cutoff, Field, Handler, Head, Reply, ResponseHead, Settings, StreamId,
+    Tick, UnaryCall,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +27,9 @@ struct Echo {
 
 impl Handler for Echo {
     fn unary(&mut self, call: UnaryCall<'_>) -> Answer {
+        if call.compressed {
+            return Answer::Reply(Box::new(Reply::status(UNIMPLEMENTED, "compression is not supported")));
+        }
         Answer::Ok(call.message)
     }
 
@@ -154,3 +157,6 @@ async fn linger(mut socket: TcpStream, buffer: &mut [u8]) -> io::Result<()> {
     let _ = tokio::time::timeout(Duration::from_secs(1), drop_input).await;
     Ok(())
 }
+
+/// The code of gRPC.
+const UNIMPLEMENTED: u8 = 12;

@@ -6,12 +6,18 @@ use crate::frame::{self, FrameHead, HEAD_LEN, Kind, MAX_PAYLOAD, PREFACE};
 use crate::handler::Handler;
 use crate::tick::Tick;
 
+/// What a HEADERS frame says besides its block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockStart {
+    pub(super) stream: u32,
+    pub(super) end_stream: bool,
+    pub(super) self_dependent: bool,
+}
+
 /// A header block that goes on in CONTINUATION frames.
 #[derive(Debug)]
 pub(super) struct HeaderBlock {
-    stream: u32,
-    end_stream: bool,
-    self_dependent: bool,
+    start: BlockStart,
     bytes: Vec<u8>,
     continuations: u32,
     pub(super) since: Tick,
@@ -105,7 +111,7 @@ impl Connection {
         outside: &mut Outside<'_, H>,
     ) -> Result<(), End> {
         if let Some(block) = &self.block
-            && (head.kind != Kind::Continuation || head.stream != block.stream)
+            && (head.kind != Kind::Continuation || head.stream != block.start.stream)
         {
             return Err(Violation::HeaderBlockInterrupted.into());
         }
@@ -153,14 +159,12 @@ impl Connection {
             self_dependent = dependency(priority) == head.stream;
             bytes = rest;
         }
-        let end_stream = head.flags.end_stream();
+        let start = BlockStart { stream: head.stream, end_stream: head.flags.end_stream(), self_dependent };
         if head.flags.end_headers() {
-            return self.on_header_block(head.stream, end_stream, self_dependent, bytes, outside);
+            return self.on_header_block(start, bytes, outside);
         }
         self.block = Some(Box::new(HeaderBlock {
-            stream: head.stream,
-            end_stream,
-            self_dependent,
+            start,
             bytes: bytes.to_vec(),
             continuations: 0,
             since: self.clock.now,
@@ -187,8 +191,7 @@ impl Connection {
         if head.flags.end_headers()
             && let Some(block) = self.block.take()
         {
-            let HeaderBlock { stream, end_stream, self_dependent, bytes, .. } = *block;
-            self.on_header_block(stream, end_stream, self_dependent, &bytes, outside)?;
+            self.on_header_block(block.start, &block.bytes, outside)?;
         }
         Ok(())
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::input::BlockStart;
 use super::{Connection, Outside};
 use crate::body::{BodyFault, Collector, Whole};
 use crate::error::{Cutoff, End, ErrorCode, Violation};
+use crate::field::Field;
 use crate::frame::{self, FrameHead, MAX_31};
 use crate::handler::{Answer, Handler, Route, StreamId, UnaryCall};
 use crate::head::{Head, HeadBuilder, Parsed, TrailersBuilder};
@@ -23,30 +25,30 @@ impl Connection {
     /// Takes a whole header block. Whatever comes of its stream, it is decoded, for the table's sake.
     pub(super) fn on_header_block<H: Handler>(
         &mut self,
-        id: u32,
-        end_stream: bool,
-        self_dependent: bool,
+        start: BlockStart,
         block: &[u8],
         outside: &mut Outside<'_, H>,
     ) -> Result<(), End> {
-        if id > self.last_id {
-            return self.open(id, end_stream, self_dependent, block, outside);
+        if start.stream > self.last_id {
+            return self.open(start, block, outside);
         }
-        let Some(slot) = self.streams.find(id) else { return self.on_late_block(id, block) };
+        let Some(slot) = self.streams.find(start.stream) else {
+            return self.on_late_block(start.stream, block);
+        };
         if self.streams[slot].has_ended_request() {
             self.decode(block, &mut Discard)?;
             return self.reset_for(slot, Violation::ClosedStream, outside);
         }
         let mut builder = TrailersBuilder::new(self.settings.limits.header_list_bytes as usize);
         self.decode(block, &mut builder)?;
-        let trailers = builder.finish();
-        let violation = match &trailers {
-            _ if !end_stream => Violation::TrailersWithoutEnd,
-            _ if self_dependent => Violation::SelfDependency,
+        let violation = match builder.finish() {
+            _ if !start.end_stream => Violation::TrailersWithoutEnd,
+            _ if start.self_dependent => Violation::SelfDependency,
             None => Violation::MalformedTrailers,
             Some(_) if !self.streams[slot].may_end() => Violation::ContentLength,
-            Some(_) => {
-                return self.end_by_trailers(slot, trailers.unwrap_or_default(), outside);
+            Some(trailers) => {
+                self.end_by_trailers(slot, trailers, outside);
+                return Ok(());
             }
         };
         self.reset_for(slot, violation, outside)
@@ -64,12 +66,11 @@ impl Connection {
 
     fn open<H: Handler>(
         &mut self,
-        id: u32,
-        end_stream: bool,
-        self_dependent: bool,
+        start: BlockStart,
         block: &[u8],
         outside: &mut Outside<'_, H>,
     ) -> Result<(), End> {
+        let BlockStart { stream: id, end_stream, self_dependent } = start;
         self.last_id = id;
         if self.takes_no_more() {
             // Behind our last GOAWAY: not processed, as the client knows or will know.
@@ -345,21 +346,18 @@ impl Connection {
     fn end_by_trailers<H: Handler>(
         &mut self,
         slot: Slot,
-        trailers: Vec<crate::field::Field>,
+        trailers: Vec<Field>,
         outside: &mut Outside<'_, H>,
-    ) -> Result<(), End> {
-        match self.streams[slot].request {
-            Request::Passing | Request::Ended => {
-                let stream = &mut self.streams[slot];
-                stream.request = Request::Ended;
-                outside.handler.trailers(StreamId(stream.id), trailers);
-            }
-            Request::Collecting(_) => {
-                let whole = self.take_collector(slot).finish();
-                self.deliver(slot, whole, outside);
-            }
+    ) {
+        let stream = &mut self.streams[slot];
+        if matches!(stream.request, Request::Passing) {
+            stream.request = Request::Ended;
+            outside.handler.trailers(StreamId(stream.id), trailers);
+        } else {
+            // gRPC has no use for a client's trailers.
+            let whole = self.take_collector(slot).finish();
+            self.deliver(slot, whole, outside);
         }
-        Ok(())
     }
 }
 

@@ -61,3 +61,95 @@ fn place(block: &[u8]) -> usize {
 const ENTRIES: usize = 16;
 /// The longest block kept, in bytes.
 const MAX_BLOCK: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::{HeadBuilder, Parsed};
+    use crate::hpack::decoder::Decoder;
+
+    /// A connection's decoder and memo, as the connection uses them.
+    struct Reader {
+        decoder: Decoder,
+        memo: Memo,
+    }
+
+    impl Reader {
+        fn new() -> Self {
+            Self { decoder: Decoder::new(), memo: Memo::default() }
+        }
+
+        /// The `x` of the head, and whether the memo knew it.
+        fn read(&mut self, block: &[u8]) -> (String, bool) {
+            let x = |head: &Head| str::from_utf8(head.field("x").unwrap()).unwrap().to_owned();
+            if let Some(head) = self.memo.get(block, self.decoder.generation()) {
+                return (x(head), true);
+            }
+            let mut builder = HeadBuilder::new(16_384);
+            let used = self.decoder.decode(block, &mut builder).unwrap();
+            let Parsed::Head(head) = builder.finish() else { panic!("a legal head") };
+            self.memo.keep(block, used, self.decoder.generation(), &head);
+            (x(&head), false)
+        }
+    }
+
+    /// `GET /` over http, and then `more`.
+    fn block(more: &[u8]) -> Vec<u8> {
+        [&[0x82, 0x86, 0x84], more].concat()
+    }
+
+    const INSERT_A: &[u8] = &[0x40, 1, b'x', 1, b'a'];
+    const INSERT_B: &[u8] = &[0x40, 1, b'x', 1, b'b'];
+    const NEWEST: &[u8] = &[0xbe];
+    const LITERAL: &[u8] = &[0, 1, b'x', 1, b'c'];
+
+    #[test]
+    fn a_block_that_refers_to_the_table_holds_until_the_table_changes() {
+        let mut reader = Reader::new();
+        assert_eq!(reader.read(&block(INSERT_A)), ("a".into(), false));
+        assert_eq!(reader.read(&block(NEWEST)), ("a".into(), false));
+        assert_eq!(reader.read(&block(NEWEST)), ("a".into(), true));
+        assert_eq!(reader.read(&block(INSERT_B)), ("b".into(), false));
+        assert_eq!(reader.read(&block(NEWEST)), ("b".into(), false), "the same bytes mean another head now");
+        assert_eq!(reader.read(&block(NEWEST)), ("b".into(), true));
+    }
+
+    #[test]
+    fn a_block_that_inserts_is_decoded_each_time() {
+        let mut reader = Reader::new();
+        for _ in 0..3 {
+            assert_eq!(reader.read(&block(INSERT_A)), ("a".into(), false));
+        }
+    }
+
+    #[test]
+    fn a_block_without_references_always_holds() {
+        let mut reader = Reader::new();
+        reader.read(&block(LITERAL));
+        reader.read(&block(INSERT_A));
+        assert_eq!(reader.read(&block(LITERAL)), ("c".into(), true));
+    }
+
+    #[test]
+    fn a_size_update_changes_the_table_and_is_not_kept() {
+        let mut reader = Reader::new();
+        reader.read(&block(INSERT_A));
+        reader.read(&block(NEWEST));
+        let resized = [&[0x3f, 0xe1, 0x1f], &block(LITERAL)[..]].concat();
+        assert_eq!(reader.read(&resized), ("c".into(), false));
+        assert_eq!(reader.read(&resized), ("c".into(), false));
+        assert_eq!(reader.read(&block(NEWEST)), ("a".into(), false));
+    }
+
+    #[test]
+    fn places_are_few_and_long_blocks_are_not_kept() {
+        let mut reader = Reader::new();
+        let long = block(&[LITERAL.repeat(300), vec![]].concat());
+        reader.read(&long);
+        assert_eq!(reader.read(&long), ("c".into(), false));
+        for value in 0..=255u8 {
+            reader.read(&block(&[0, 1, b'x', 2, b'a' + value % 26, b'a' + value / 26]));
+        }
+        assert_eq!(reader.memo.entries.len(), ENTRIES);
+    }
+}
