@@ -59,6 +59,14 @@ impl Reply {
         Self { status: code, status_message: message.into(), ..Self::default() }
     }
 
+    /// Whether nothing but OK goes with the message.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.status == 0
+            && self.status_message.is_empty()
+            && self.metadata.is_empty()
+            && self.trailers.is_empty()
+    }
+
     /// What we say ourselves when a body is not one whole message.
     pub(crate) fn to_bad_body(fault: BodyFault, limit: usize) -> Self {
         match fault {

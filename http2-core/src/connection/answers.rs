@@ -24,7 +24,12 @@ impl Connection {
     pub fn respond(&mut self, stream: StreamId, reply: Reply, out: &mut Vec<u8>) -> Result<(), SendError> {
         let slot = self.streams.find(stream.0).ok_or(SendError::Gone)?;
         match self.streams[slot].answer {
-            Progress::Due => self.reply(slot, reply, out),
+            Progress::Due => match reply.message {
+                Some(Message { bytes, compressed: false }) if reply.is_plain() => {
+                    self.reply_ok(slot, bytes, out)
+                }
+                _ => self.reply(slot, reply, out),
+            },
             Progress::Open => return Err(SendError::OutOfOrder),
             Progress::Closing => return Err(SendError::Gone),
         }

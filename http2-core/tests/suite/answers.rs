@@ -198,6 +198,21 @@ fn a_capped_output_leaves_the_rest_to_the_pump() {
 }
 
 #[test]
+fn an_answer_does_not_overtake_those_that_wait() {
+    let mut peer = Peer::with(&Settings { output_bytes: 100, ..Settings::default() }, &[]);
+    let id = waiting(&mut peer, 1, "/later");
+    // Its head fills the output, so its message waits for the next.
+    let other = waiting(&mut peer, 3, "/later");
+    let mut long = Reply::ok(Bytes::from_static(b"first"));
+    long.metadata.push(b"x-long", &[b'v'; 100]).unwrap();
+    peer.does(|connection, out| connection.respond(id, long, out).unwrap());
+    let reply = Reply::ok(Bytes::from_static(b"second"));
+    let sent = peer.does(|connection, out| connection.respond(other, reply, out).unwrap());
+    let data: Vec<_> = sent.iter().filter(|frame| frame.starts_with("DATA")).collect();
+    assert_eq!(data, ["DATA 1 10", "DATA 3 11"]);
+}
+
+#[test]
 fn a_late_answer_finds_its_call_or_nobody() {
     let mut peer = Peer::usual();
     let id = waiting(&mut peer, 1, "/later");

@@ -336,6 +336,7 @@ fn another_client_agrees_on_everything() {
             assert_eq!((served.streams, served.buffered), (0, 0));
             cancelled += served.cancelled;
         }
-        assert!(cancelled > 10, "some calls were given up while they waited: {cancelled}");
+        let few = usize::try_from(conversations() / 2).unwrap();
+        assert!(cancelled > few, "some calls were given up while they waited: {cancelled}");
     });
 }

@@ -156,6 +156,17 @@ fn a_full_buffer_refuses_and_tells_when_there_is_room() {
 }
 
 #[test]
+fn only_live_streams_are_named_writable() {
+    let mut peer = Peer::with(&Settings { send_buffer: 10, ..Settings::default() }, &[(4, 100)]);
+    let id = open(&mut peer, 1, END_STREAM);
+    let mut out = Vec::new();
+    peer.connection.send_head(id, &head(200), false, &mut out).unwrap();
+    peer.connection.send_data(id, chunk(10), false, &mut out).unwrap();
+    peer.send(&reset(1, 8));
+    assert_eq!(peer.connection.next_writable(), None);
+}
+
+#[test]
 fn windows_come_back_when_the_handler_has_used_the_body() {
     let mut peer = Peer::usual();
     let id = open(&mut peer, 1, 0);

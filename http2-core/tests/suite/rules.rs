@@ -256,6 +256,17 @@ fn data_that_is_dropped_gives_the_connections_window_back() {
 }
 
 #[test]
+fn late_data_gives_the_connections_window_back() {
+    let mut peer = Peer::usual();
+    peer.send(&plain(1, 0, &[("te", "gzip")]));
+    // Five times the window, all of it for a stream that we reset.
+    for _ in 0..320 {
+        peer.send(&frame(DATA, 0, 1, &[0; 16_384]));
+    }
+    assert_eq!(peer.connection.end(), None);
+}
+
+#[test]
 fn malformed_heads_reset_their_stream() {
     for fields in [
         &[(":method", "GET"), (":scheme", "http")][..],
