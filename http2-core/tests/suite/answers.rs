@@ -198,6 +198,23 @@ fn a_capped_output_leaves_the_rest_to_the_pump() {
 }
 
 #[test]
+fn turns_are_short_however_long_the_peers_frames_may_be() {
+    let mut peer = Peer::with(&Settings::default(), &[(4, 1 << 20), (5, 1 << 20)]);
+    peer.send(&[whole_call(1, "/big", b"x"), whole_call(3, "/big", b"x")].concat());
+    let sent = peer.send(&window_update(0, 2 * 16_384));
+    assert_eq!(sent, ["DATA 1 16384", "DATA 3 16384"]);
+}
+
+#[test]
+fn an_answer_that_is_cancelled_leaves_the_queue() {
+    let mut peer = Peer::with(&Settings { output_bytes: 10, ..Settings::default() }, &[]);
+    peer.send(&whole_call(1, "/now", b"x"));
+    assert!(peer.connection.wants_pump());
+    peer.send(&reset(1, 8));
+    assert!(!peer.connection.wants_pump());
+}
+
+#[test]
 fn an_answer_does_not_overtake_those_that_wait() {
     let mut peer = Peer::with(&Settings { output_bytes: 100, ..Settings::default() }, &[]);
     let id = waiting(&mut peer, 1, "/later");
