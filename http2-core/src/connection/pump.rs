@@ -57,7 +57,10 @@ impl Connection {
             && self.send.room() > 0
             && let Some(id) = self.ready.pop_front()
         {
-            let Some(slot) = self.streams.find(id) else { continue };
+            let Some(slot) = self.streams.find(id) else {
+                debug_assert!(false, "streams leave the queue when they end");
+                continue;
+            };
             let stream = &mut self.streams[slot];
             let Some(outgoing) = &mut stream.outgoing else { continue };
             let room = stream.send.room().min(self.send.room());
