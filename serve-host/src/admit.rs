@@ -201,7 +201,9 @@ mod tests {
 
     use super::*;
 
-    fn gate(max_inflight: usize, capacity: usize) -> (Arc<Gate<u32>>, mpsc::Receiver<(Permit<u32>, u32)>) {
+    type Served = mpsc::Receiver<(Permit<u32>, u32)>;
+
+    fn gate(max_inflight: usize, capacity: usize) -> (Arc<Gate<u32>>, Served) {
         let (sender, receiver) = mpsc::channel();
         let max_inflight = MaxInflight(NonZeroUsize::new(max_inflight).unwrap());
         let gate = Gate::new(max_inflight, QueueCapacity(capacity), move |permit, entry| {

@@ -101,13 +101,16 @@ impl Core {
     }
 }
 
-/// How a failed run closes its call.
+/// How a failed run closes its call. That a run ends between nodes, for one of these two codes, is the
+/// doing of the call's own deadline or client.
 fn closing(failure: &Failure<'_>) -> Closed {
-    match failure.code() {
-        // Both only end a run when the call's own deadline or client says so.
-        Code::DeadlineExceeded if between_nodes(failure) => Closed::Expired,
-        Code::Cancelled if between_nodes(failure) => Closed::Cancelled,
-        code => Closed::Failed(code),
+    let code = failure.code();
+    if between_nodes(failure) && code == Code::DeadlineExceeded {
+        Closed::Expired
+    } else if between_nodes(failure) && code == Code::Cancelled {
+        Closed::Cancelled
+    } else {
+        Closed::Failed(code)
     }
 }
 
