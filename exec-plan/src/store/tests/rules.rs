@@ -329,7 +329,7 @@ fn an_inner_graph_serves_other_graphs_alone() {
     assert_eq!(asked.unwrap_err(), Unresolved::Inner);
     let graphs: &dyn GraphResolver = &store;
     let lease = graphs.plan("part").unwrap();
-    assert!(!lease.answers());
+    assert!(!lease.plan().answers());
     let receipt = store.deploy(&inner("part", "2.0.0"));
     assert_eq!((receipt.in_flight_at_flip, receipt.drained_at_ms), (1, None));
     drop(lease);
