@@ -32,13 +32,15 @@ pub(super) enum Step<'a> {
 }
 
 /// Sees every step before it is taken, and may make it fail.
-pub(super) struct Watch(Option<Box<dyn FnMut(&Step<'_>) -> io::Result<()> + Send>>);
+pub(super) struct Watch(Option<Box<Watcher>>);
+
+type Watcher = dyn FnMut(&Step<'_>) -> io::Result<()> + Send;
 
 /// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskError {
-    /// A step failed; what is on the disk is as it was before.
+    /// A step failed.
     #[error("cannot {action} {}", path.display())]
     Failed {
         /// What was to be done.
@@ -71,6 +73,13 @@ impl Watch {
     #[cfg(test)]
     pub(super) fn by(watch: impl FnMut(&Step<'_>) -> io::Result<()> + Send + 'static) -> Self {
         Self(Some(Box::new(watch)))
+    }
+
+    fn take<T>(&mut self, step: &Step<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if let Some(watch) = &mut self.0 {
+            watch(step)?;
+        }
+        act()
     }
 }
 
@@ -137,7 +146,8 @@ impl Disk {
         let result = self.write_then_rename(&unfinished, &path, bytes);
         if result.is_err() {
             // If even that fails, the next opening clears it away.
-            let _left_over = self.take(&Step::Remove { path: &unfinished }, || fs::remove_file(&unfinished));
+            let _left_over =
+                self.watch.take(&Step::Remove { path: &unfinished }, || fs::remove_file(&unfinished));
         }
         result
     }
@@ -145,17 +155,16 @@ impl Disk {
     /// Makes durable which names the directory has.
     pub(super) fn sync_names(&mut self) -> Result<(), DiskError> {
         self.check_writable()?;
-        let dir = self.dir.clone();
-        let handle = self.handle.try_clone().map_err(|source| failed("open", &dir, source))?;
-        let synced = self.take(&Step::SyncDir, || handle.sync_all());
-        synced.map_err(|source| self.no_longer_write(failed("sync", &dir, source)))
+        let synced = self.watch.take(&Step::SyncDir, || self.handle.sync_all());
+        synced.map_err(|source| self.no_longer_write(failed("sync", &self.dir, source)))
     }
 
     /// Removes a file that nobody needs.
     pub(super) fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         self.check_writable()?;
         let path = self.path_of(name);
-        self.take(&Step::Remove { path: &path }, || fs::remove_file(&path))
+        self.watch
+            .take(&Step::Remove { path: &path }, || fs::remove_file(&path))
             .map_err(|source| failed("remove", &path, source))
     }
 
@@ -172,31 +181,28 @@ impl Disk {
             kept_as = format!("{QUARANTINE}/{name}.{copy}");
         }
         let (from, to) = (self.path_of(name), self.path_of(&kept_as));
-        self.take(&Step::Rename { from: &from, to: &to }, || fs::rename(&from, &to))
+        self.watch
+            .take(&Step::Rename { from: &from, to: &to }, || fs::rename(&from, &to))
             .map_err(|source| failed("move", &from, source))?;
         Ok(kept_as)
     }
 
     fn write_then_rename(&mut self, unfinished: &Path, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-        let mut file = None;
-        self.take(&Step::Write { path: unfinished, bytes }, || {
-            let mut created = File::create(unfinished)?;
-            created.write_all(bytes)?;
-            file = Some(created);
-            Ok(())
-        })
-        .map_err(|source| failed("write", unfinished, source))?;
-        self.take(&Step::SyncFile { path: unfinished }, || file.as_ref().map_or(Ok(()), File::sync_all))
+        let write = || {
+            let mut file = File::create(unfinished)?;
+            file.write_all(bytes)?;
+            Ok(file)
+        };
+        let file = self
+            .watch
+            .take(&Step::Write { path: unfinished, bytes }, write)
+            .map_err(|source| failed("write", unfinished, source))?;
+        self.watch
+            .take(&Step::SyncFile { path: unfinished }, || file.sync_all())
             .map_err(|source| self.no_longer_write(failed("sync", unfinished, source)))?;
-        self.take(&Step::Rename { from: unfinished, to: path }, || fs::rename(unfinished, path))
+        self.watch
+            .take(&Step::Rename { from: unfinished, to: path }, || fs::rename(unfinished, path))
             .map_err(|source| failed("rename", unfinished, source))
-    }
-
-    fn take(&mut self, step: &Step<'_>, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        if let Some(watch) = &mut self.watch.0 {
-            watch(step)?;
-        }
-        act()
     }
 
     fn check_writable(&self) -> Result<(), DiskError> {

@@ -68,7 +68,7 @@ pub(super) enum Staging {
 }
 
 /// How many steps back a graph remembers.
-const HISTORY_KEPT: usize = 32;
+pub(super) const HISTORY_KEPT: usize = 32;
 
 // === impl Ledger ===
 

@@ -186,14 +186,6 @@ impl PlanLease {
     }
 }
 
-impl From<Arc<ExecPlan>> for PlanLease {
-    /// A lease of a plan that no store keeps.
-    fn from(plan: Arc<ExecPlan>) -> Self {
-        let seat = Tenure::begin(Incumbent { plan, swap: OnceLock::new() }, 1);
-        Self::enter(&seat).expect("a tenure that nobody has retired can be entered")
-    }
-}
-
 impl std::ops::Deref for PlanLease {
     type Target = ExecPlan;
 

@@ -167,6 +167,18 @@ fn a_version_whose_kernel_is_gone_waits_for_it() {
 }
 
 #[test]
+fn a_document_that_cannot_be_read_is_left_where_it_is() {
+    let (dir, _) = filled();
+    let document = documents(&dir).into_iter().find(|file| file.starts_with("shed@")).unwrap();
+    fs::remove_file(file(&dir, &document)).unwrap();
+    fs::create_dir(file(&dir, &document)).unwrap();
+    let (store, recovery) = open(&dir);
+    assert!(matches!(&recovery.findings[..], [Finding::Unusable { .. }]), "{:?}", recovery.findings);
+    assert!(store.resolve_service("pkg.Shop").is_some() && store.resolve_service("pkg.Shed").is_none());
+    assert!(file(&dir, &document).is_dir());
+}
+
+#[test]
 fn what_no_state_names_is_set_aside() {
     let (dir, list) = filled();
     let stray = format!("shop@{}.json", "0".repeat(64));

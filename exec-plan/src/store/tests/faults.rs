@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::super::archive::STATE;
 use super::super::disk::Step;
 use super::*;
 
@@ -118,6 +119,20 @@ fn open_watched(
     PlanStore::open_watched(options(Some(dir.path())), Watch::by(watch)).map(|(store, _)| store)
 }
 
+/// The same directory, but for one file.
+fn without(dir: &TempDir, missing: &str) -> TempDir {
+    let other = empty_dir();
+    let graphs = other.path().join(GRAPHS_DIR);
+    fs::create_dir(&graphs).unwrap();
+    for entry in fs::read_dir(dir.path().join(GRAPHS_DIR)).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != missing {
+            fs::copy(entry.path(), graphs.join(entry.file_name())).unwrap();
+        }
+    }
+    other
+}
+
 fn gone() -> io::Error {
     io::Error::other("the process was killed")
 }
@@ -145,10 +160,12 @@ fn a_kill_at_any_step_leaves_the_state_before_or_after() {
         let done = run(&store, &history);
         assert_eq!(store.list(), states[done], "step {stop}: a change that failed left a trace");
         drop(store);
+        let after = states.get(done + 1).unwrap_or(&states[done]);
+        let by_copy = open(&without(&dir, STATE)).0.list();
+        assert!(by_copy == states[done] || by_copy == *after, "step {stop}: {by_copy:#?}");
 
         let (store, recovery) = open(&dir);
         let found = store.list();
-        let after = states.get(done + 1).unwrap_or(&states[done]);
         assert!(found == states[done] || found == *after, "step {stop}: {found:#?}");
         let harmless = |f: &Finding| matches!(f, Finding::Leftover { .. } | Finding::StateRestored { .. });
         assert!(recovery.findings.iter().all(harmless), "step {stop}: {:?}", recovery.findings);
@@ -190,15 +207,16 @@ fn a_step_that_fails_refuses_its_change_and_no_other() {
         let Some(kind) = *failed.lock() else { break };
         if kind == Kind::Sync {
             // What a failed sync left on the disk is unknown, so nothing more is written.
-            if store.read_only().is_some() {
-                assert_eq!(run(&store, &history[done..]), 0);
-                assert_eq!(store.list(), states[done]);
-            }
+            assert!(store.read_only().is_some(), "step {failing}");
+            assert_eq!(run(&store, &history[done..]), 0);
+            assert_eq!(store.list(), states[done]);
             drop(store);
             let found = open(&dir).0.list();
             let after = states.get(done + 1).unwrap_or(&states[done]);
             assert!(found == states[done] || found == *after, "step {failing}: {found:#?}");
         } else {
+            // What was refused has not happened, and does not come to light later.
+            assert_eq!(open(&without(&dir, "nothing")).0.list(), states[done], "step {failing}");
             // There is room again: the same change is accepted now.
             assert!(store.read_only().is_none());
             assert_eq!(run(&store, &history[done..]), history.len() - done, "step {failing}");
@@ -244,6 +262,25 @@ fn a_power_cut_at_any_step_leaves_the_state_before_or_after() {
             assert!(found == states[*done] || found == states[done + 1], "step {number}: {found:#?}");
         }
     }
+}
+
+#[test]
+fn a_disk_that_takes_nothing_still_serves_what_it_holds() {
+    let dir = empty_dir();
+    let store = open_watched(&dir, |_| Ok(())).unwrap();
+    let history = history();
+    run(&store, &history[..6]);
+    let list = store.list();
+    drop(store);
+    let read_only = || io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+    let watch = Watch::by(move |_| Err(read_only()));
+    let (store, recovery) = PlanStore::open_watched(options(Some(dir.path())), watch).unwrap();
+    assert_eq!((recovery.serving, recovery.findings), (2, vec![]));
+    for change in &history[6..] {
+        assert!(change.apply(&store).is_err());
+    }
+    assert_eq!(store.list(), list);
+    assert_eq!(serving(&store, "shop").unwrap(), "2.0.0");
 }
 
 #[test]

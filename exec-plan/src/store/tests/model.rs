@@ -55,7 +55,7 @@ const KEEP: usize = 3;
 
 fn op() -> impl Strategy<Value = Op> {
     let graph = 0..GRAPHS.len();
-    let version = 1..6u64;
+    let version = 1..5u64;
     prop_oneof![
         6 => (graph.clone(), version.clone(), 0..2i64, any::<bool>())
             .prop_map(|(graph, version, content, force)| Op::Stage { graph, version, content, force }),
@@ -374,10 +374,8 @@ fn hash(graph: usize, content: Content) -> crate::identity::ContentHash {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
     #[test]
-    fn the_store_does_what_the_model_does(ops in vec(op(), 1..60)) {
+    fn the_store_does_what_the_model_does(ops in vec(op(), 1..100)) {
         let mut world = World::new();
         for op in &ops {
             world.apply(op);

@@ -168,6 +168,16 @@ fn rolling_back_goes_back_step_by_step() {
 }
 
 #[test]
+fn the_way_back_is_bounded() {
+    let store = in_memory();
+    for step in 0..100 {
+        store.deploy(&shop(if step % 2 == 0 { "1.0.0" } else { "2.0.0" }, 1));
+    }
+    let steps = (0..100).take_while(|_| store.rollback(&name("shop")).is_ok()).count();
+    assert_eq!(steps, ledger::HISTORY_KEPT);
+}
+
+#[test]
 fn a_pin_holds_whatever_is_published() {
     let store = in_memory();
     store.stage(&shop("1.0.0", 1), false).unwrap();
@@ -207,7 +217,7 @@ fn two_graphs_cannot_serve_the_same_service() {
 }
 
 #[test]
-fn a_pinned_graph_keeps_the_services_of_what_is_active() {
+fn a_pinned_graph_keeps_its_services_and_those_of_what_is_active() {
     let store = in_memory();
     store.deploy(&served("shop", "1.0.0", &[], 1));
     store.deploy(&served("shop", "2.0.0", &["pkg.A"], 2));
@@ -218,6 +228,12 @@ fn a_pinned_graph_keeps_the_services_of_what_is_active() {
     assert!(matches!(refused, Err(PublishError::ServiceTaken { .. })));
     store.pin(&name("shop"), None).unwrap();
     assert!(store.resolve_service("pkg.A").is_some());
+
+    // And those of what it is held at, whatever is active.
+    store.pin(&name("shop"), Some(&version("2.0.0"))).unwrap();
+    store.publish(&name("shop"), &version("1.0.0")).unwrap();
+    let refused = store.publish(&name("shed"), &version("1.0.0"));
+    assert!(matches!(refused, Err(PublishError::ServiceTaken { .. })));
 }
 
 #[test]
@@ -313,7 +329,7 @@ fn an_inner_graph_serves_other_graphs_alone() {
     assert_eq!(asked.unwrap_err(), Unresolved::Inner);
     let graphs: &dyn GraphResolver = &store;
     let lease = graphs.plan("part").unwrap();
-    assert!(!lease.answers());
+    assert!(!lease.plan().answers());
     let receipt = store.deploy(&inner("part", "2.0.0"));
     assert_eq!((receipt.in_flight_at_flip, receipt.drained_at_ms), (1, None));
     drop(lease);
