@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_hash_survives_a_round_trip() {
-        let hash = ContentHash::from_bytes(std::array::from_fn(|i| i as u8));
+        let hash = ContentHash::from_bytes(std::array::from_fn(|i| u8::try_from(i).unwrap()));
         assert_eq!(hash.to_string().parse::<ContentHash>(), Ok(hash));
         assert!("zz".parse::<ContentHash>().is_err());
     }
