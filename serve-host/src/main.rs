@@ -132,6 +132,9 @@ impl Running {
         if let Some(folder) = folder.filter(|_| config.graphs.watch) {
             tokio::spawn(watch(folder, stop.clone()));
         }
+        // From here on the process ends by leaving: a kernel that is stuck would hold whoever drops the
+        // pool it runs on.
+        std::mem::forget((host.clone(), server.clone()));
         readiness.serving();
         announce(server.local_addr(), admin_address, output);
         Ok(Self { host, server, readiness, stop, admin })
@@ -149,8 +152,6 @@ impl Running {
         self.stop.cancel();
         let _ = timeout(LAST_ANSWERS, self.admin).await;
         let stats = self.host.stats();
-        // A stuck kernel would hold us here if the pool were dropped.
-        std::mem::forget((self.host, self.server));
         let DrainReport { finished, forced, forced_calls, stuck_threads } = report;
         let (completed, failed) = (stats.completed, stats.failed);
         tracing::info!(finished, forced, forced_calls, stuck_threads, completed, failed, "drained");

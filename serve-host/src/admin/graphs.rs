@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION};
 use axum::response::{IntoResponse, Response};
-use exec_plan::{GraphName, GraphSource, PlanStore, PublishError, SwapReceipt};
+use exec_plan::{GraphName, GraphSource, PlanStore, PublishError, SwapReceipt, Version};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use super::input::{At, Document, Input, Parameters, given_version, graph_name, path_version};
+use super::input::{At, Document, Input, Parameters, graph_name, path_version};
 use super::problem::{Problem, ProblemDocument};
 use super::view::{GraphDetailView, GraphListView, ReceiptView, StagedView, ValidView};
 
@@ -28,7 +28,8 @@ pub(super) struct StageQuery {
     #[serde(default)]
     force: bool,
     /// The graph's name, if the document gives none.
-    name: Option<String>,
+    #[param(value_type = Option<NameText>, inline)]
+    name: Option<GraphName>,
 }
 
 /// How a document is looked at.
@@ -37,7 +38,8 @@ pub(super) struct StageQuery {
 #[into_params(parameter_in = Query)]
 pub(super) struct ValidateQuery {
     /// The graph's name, if the document gives none.
-    name: Option<String>,
+    #[param(value_type = Option<NameText>, inline)]
+    name: Option<GraphName>,
 }
 
 /// Which plan is explained, and how.
@@ -47,9 +49,11 @@ pub(super) struct ValidateQuery {
 pub(super) struct ExplainQuery {
     /// The form of the answer.
     #[serde(default)]
+    #[param(inline)]
     format: ExplainFormat,
     /// The version; what is active if none is named.
-    version: Option<String>,
+    #[param(value_type = Option<VersionText>, inline)]
+    version: Option<Version>,
 }
 
 /// The forms of an explanation.
@@ -71,8 +75,8 @@ pub(super) enum ExplainFormat {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishBody {
-    #[schema(example = "1.2.0")]
-    version: String,
+    #[schema(value_type = VersionText)]
+    version: Version,
 }
 
 /// The version to hold a graph at.
@@ -80,9 +84,9 @@ pub(super) struct PublishBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct PinBody {
     /// `null` lets the graph go.
-    #[schema(required = true, example = "1.2.0")]
+    #[schema(value_type = Option<VersionText>, required = true)]
     #[serde(deserialize_with = "Option::deserialize")]
-    version: Option<String>,
+    version: Option<Version>,
 }
 
 /// List graphs.
@@ -230,8 +234,7 @@ pub(super) async fn explain(
     Parameters(query): Parameters<ExplainQuery>,
 ) -> Result<Response, Problem> {
     let name = graph_name(&name)?;
-    let version = query.version.as_deref().map(given_version).transpose()?;
-    let plan = state.store.inspect(&name, version.as_ref()).ok_or_else(|| match &version {
+    let plan = state.store.inspect(&name, query.version.as_ref()).ok_or_else(|| match &query.version {
         Some(version) => Problem::not_found(format!("no version {version} of {name} is staged")),
         None => Problem::not_found(format!("no version of {name} is active")),
     })?;
@@ -270,8 +273,7 @@ pub(super) async fn publish(
     Input(body): Input<PublishBody>,
 ) -> Result<Json<ReceiptView>, Problem> {
     let name = graph_name(&name)?;
-    let version = given_version(&body.version)?;
-    swap(&state, move |store| store.publish(&name, &version)).await
+    swap(&state, move |store| store.publish(&name, &body.version)).await
 }
 
 /// Go back to the version that was active before.
@@ -312,8 +314,7 @@ pub(super) async fn pin(
     Input(body): Input<PinBody>,
 ) -> Result<Json<ReceiptView>, Problem> {
     let name = graph_name(&name)?;
-    let version = body.version.as_deref().map(given_version).transpose()?;
-    swap(&state, move |store| store.pin(&name, version.as_ref())).await
+    swap(&state, move |store| store.pin(&name, body.version.as_ref())).await
 }
 
 /// Serve nothing of a graph any more; its versions stay, and a rollback brings it back.
@@ -355,6 +356,21 @@ pub(super) async fn evict(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A version: SemVer, or an integer for its major number alone.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^(0|[1-9]\d{0,17})(\.(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})(-(0|[1-9]\d{0,17}|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d{0,17}|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?)?$",
+    example = "1.2.0"
+)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct VersionText(String);
+
+/// The name of a graph.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$", example = "shop")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct NameText(String);
+
 /// Makes a change to what serves.
 async fn swap(
     state: &Shared,
@@ -370,8 +386,8 @@ async fn swap(
     Ok(Json(receipt.into()))
 }
 
-fn source(text: bytes::Bytes, name: Option<String>) -> GraphSource {
-    GraphSource { origin: Arc::from("request body"), stem: name, text }
+fn source(text: bytes::Bytes, name: Option<GraphName>) -> GraphSource {
+    GraphSource { origin: Arc::from("request body"), stem: name.map(|name| name.to_string()), text }
 }
 
 fn unknown(name: &GraphName) -> Problem {

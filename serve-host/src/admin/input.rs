@@ -85,11 +85,6 @@ pub(super) fn path_version(graph: &GraphName, text: &str) -> Result<Version, Pro
     text.parse().map_err(|_| Problem::not_found(format!("no version {text:?} of {graph} is staged")))
 }
 
-/// A version from a body or a query, where it need not be one.
-pub(super) fn given_version(text: &str) -> Result<Version, Problem> {
-    text.parse().map_err(|error: exec_plan::InvalidVersion| Problem::new(Kind::BadRequest, error.to_string()))
-}
-
 /// A form that a page of another site can send is none of these.
 fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
