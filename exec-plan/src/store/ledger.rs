@@ -68,7 +68,7 @@ pub(super) enum Staging {
 }
 
 /// How many steps back a graph remembers.
-pub(super) const HISTORY_KEPT: usize = 32;
+pub(super) const HISTORY_KEPT: usize = 256;
 
 // === impl Ledger ===
 
