@@ -12,15 +12,7 @@ use tests::{eventually, long_form};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_its_client_gave_up_stops_within_ten_milliseconds() -> anyhow::Result<()> {
-    let gate = Gate::closed();
-    let upstream = Upstream::start(move |asked| {
-        let gate = gate.clone();
-        async move {
-            gate.passed().await;
-            Told::ok(asked.payload)
-        }
-    })
-    .await?;
+    let upstream = Upstream::behind(&Gate::closed()).await?;
     let graphs = Graphs::new()?;
     let okra = Serve::graphs(graphs.with_upstream("forward.json", upstream.address())?).start().await?;
     let client = okra.client().await?;
