@@ -40,6 +40,15 @@ pub fn go_tool(name: &str) -> anyhow::Result<Option<Command>> {
     fetched(&format!("bin/{name}"))
 }
 
+/// `h2load`, which the system brings.
+///
+/// # Errors
+/// If it is missing where `CI` is set.
+pub fn h2load() -> anyhow::Result<Option<Command>> {
+    let there = Command::new("h2load").arg("--version").output().is_ok();
+    if there { Ok(Some(Command::new("h2load"))) } else { missing("h2load") }
+}
+
 /// A script in `tests/clients`.
 pub fn script(path: &str) -> PathBuf {
     repository().join("tests/clients").join(path)

@@ -85,12 +85,20 @@ impl Upstream {
         Ok(Self { address, ledger, acceptor })
     }
 
-    /// One that gives back what it gets.
+    /// One that gives back what it gets, once `gate` is open.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
-    pub async fn echo() -> anyhow::Result<Self> {
-        Self::start(async |asked| Told::ok(asked.payload)).await
+    pub async fn behind(gate: &Gate) -> anyhow::Result<Self> {
+        let gate = gate.clone();
+        Self::start(move |asked| {
+            let gate = gate.clone();
+            async move {
+                gate.passed().await;
+                Told::ok(asked.payload)
+            }
+        })
+        .await
     }
 
     /// Where it listens.

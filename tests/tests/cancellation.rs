@@ -12,15 +12,7 @@ use tests::{eventually, long_form};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_its_client_gave_up_stops_within_ten_milliseconds() -> anyhow::Result<()> {
-    let gate = Gate::closed();
-    let upstream = Upstream::start(move |asked| {
-        let gate = gate.clone();
-        async move {
-            gate.passed().await;
-            Told::ok(asked.payload)
-        }
-    })
-    .await?;
+    let upstream = Upstream::behind(&Gate::closed()).await?;
     let graphs = Graphs::new()?;
     let okra = Serve::graphs(graphs.with_upstream("forward.json", upstream.address())?).start().await?;
     let client = okra.client().await?;
@@ -110,15 +102,18 @@ async fn calls_cancelled_at_random_points_leave_the_books_balanced() -> anyhow::
                 }
                 let call =
                     client.call(Call::new(METHOD, number.to_string()).timeout(Duration::from_secs(20)));
-                if number.is_multiple_of(3) {
-                    let patience = Duration::from_micros(scatter(number) % 8_000);
-                    if let Ok(reply) = tokio::time::timeout(patience, call).await {
-                        ledger.note(reply?.code)?;
-                    } else {
-                        ledger.given_up.fetch_add(1, Relaxed);
+                let gives_up = number.is_multiple_of(3);
+                let patience = if gives_up { scatter(number) % 8_000 } else { PATIENCE_US };
+                match tokio::time::timeout(Duration::from_micros(patience), call).await {
+                    Ok(reply) => {
+                        let code = reply?.code;
+                        ledger.note(code)?;
+                        if code == Code::ResourceExhausted {
+                            tokio::time::sleep(BACK_OFF).await;
+                        }
                     }
-                } else {
-                    ledger.note(call.await?.code)?;
+                    Err(_) if gives_up => _ = ledger.given_up.fetch_add(1, Relaxed),
+                    Err(_) => anyhow::bail!("call {number} got no answer"),
                 }
             }
         }));
@@ -179,5 +174,9 @@ fn scatter(number: u64) -> u64 {
 const METHOD: &str = "/forward.Forward/Say";
 /// How often a call is cancelled to measure how soon its work stops.
 const ROUNDS: u64 = 50;
+/// How long a refused caller waits before its next call.
+const BACK_OFF: Duration = Duration::from_millis(10);
+/// How long a caller waits that does not give up, in microseconds.
+const PATIENCE_US: u64 = 20_000_000;
 /// Callers at a time: more than run and wait together, so that some are refused.
 const CALLERS: usize = 64;

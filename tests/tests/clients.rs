@@ -2,8 +2,9 @@
 
 use anyhow::Context as _;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use tests::admin::Stats;
-use tests::clients::{go_tool, node, python, run, script};
+use tests::clients::{go_tool, h2load, node, python, run, script};
 use tests::documented_graph;
 use tests::server::{Okra, Serve, okra};
 
@@ -60,6 +61,34 @@ async fn grpcurl_calls_it() -> anyhow::Result<()> {
         .args([&okra.service().to_string(), "echo.Echo/Say"]))?;
     assert_eq!(serde_json::from_str::<Value>(&said)?["payload"], "aGVsbG8=");
     every_view_counts(&okra, 1).await
+}
+
+#[tokio::test]
+async fn h2load_gets_every_byte_it_is_owed() -> anyhow::Result<()> {
+    let Some(mut h2load) = h2load()? else { return Ok(()) };
+    let okra = echo().await?;
+    let frame = NamedTempFile::new()?;
+    std::fs::write(frame.path(), b"\0\0\0\0\x05hello")?;
+    let said = run(h2load
+        .args([
+            "-n",
+            "8000",
+            "-c",
+            "8",
+            "-m",
+            "32",
+            "-H",
+            "content-type: application/grpc",
+            "-H",
+            "te: trailers",
+            "-d",
+        ])
+        .arg(frame.path())
+        .arg(format!("http://{}/echo.Echo/Say", okra.service())))?;
+    assert!(said.contains(" 8000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    // It cannot see a gRPC error, but an error brings no message back.
+    assert!(said.contains("(80000) data"), "{said}");
+    every_view_counts(&okra, 8000).await
 }
 
 async fn echo() -> anyhow::Result<Okra> {

@@ -12,7 +12,7 @@ use tests::eventually;
 use tests::graph::Graphs;
 use tests::rpc::{Call, Clients, Code, Reply};
 use tests::server::{Okra, Serve};
-use tests::upstream::{Gate, Told, Upstream};
+use tests::upstream::{Gate, Upstream};
 use tokio::task::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn a_queue_of_1024_and_64_at_a_time() -> anyhow::Result<()> {
 /// the second is served once the gate opens.
 async fn a_burst_is_counted_exactly(queue: usize, inflight: usize) -> anyhow::Result<()> {
     let gate = Gate::closed();
-    let upstream = held_by(&gate).await?;
+    let upstream = Upstream::behind(&gate).await?;
     let graphs = Graphs::new()?;
     let okra = Serve::graphs(graphs.with_upstream("forward.json", upstream.address())?)
         .flag("--queue-capacity", queue)
@@ -92,7 +92,7 @@ async fn a_burst_is_counted_exactly(queue: usize, inflight: usize) -> anyhow::Re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_says_when_to_come_back() -> anyhow::Result<()> {
     let gate = Gate::closed();
-    let upstream = held_by(&gate).await?;
+    let upstream = Upstream::behind(&gate).await?;
     let graphs = Graphs::new()?;
     let okra = Serve::graphs(graphs.with_upstream("forward.json", upstream.address())?)
         .flag("--queue-capacity", 0)
@@ -112,19 +112,6 @@ async fn a_refusal_says_when_to_come_back() -> anyhow::Result<()> {
     gate.open();
     assert_eq!(tally(running).await?, counts_of([(Code::Ok, 1)]));
     Ok(())
-}
-
-/// An upstream that answers once `gate` is open.
-async fn held_by(gate: &Gate) -> anyhow::Result<Upstream> {
-    let gate = gate.clone();
-    Upstream::start(move |asked| {
-        let gate = gate.clone();
-        async move {
-            gate.passed().await;
-            Told::ok(asked.payload)
-        }
-    })
-    .await
 }
 
 fn send(clients: &Clients, count: usize, timeout: Duration) -> Vec<JoinHandle<anyhow::Result<Reply>>> {
