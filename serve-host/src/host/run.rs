@@ -77,13 +77,15 @@ impl Core {
             Ok(_) => Failure::Unanswered,
             Err(error) => Failure::Run(error),
         };
-        let mut answer = match work.call.standing() {
-            Standing::Open => {
-                let why = closing(&failure);
-                log_failure(work, &failure);
-                work.call.close_with(why, failure.answer(&work.plan)).ok().flatten()
-            }
-            Standing::Answered(_) | Standing::Closed(_) => work.call.take_answer(),
+        let (why, is_open) = (closing(&failure), work.call.standing() == Standing::Open);
+        // That time was up or the client left is no fault of the graph; the access line tells it.
+        if matches!(why, Closed::Failed(_)) && (is_open || ran.is_err()) {
+            log_failure(work, &failure);
+        }
+        let mut answer = if is_open {
+            work.call.close_with(why, failure.answer(&work.plan)).ok().flatten()
+        } else {
+            work.call.take_answer()
         };
         if let Some(answer) = answer.as_mut().filter(|_| work.names_plan) {
             name_plan(answer, &work.plan);
