@@ -129,8 +129,8 @@ section! {
 section! {
     /// Where RPC clients connect.
     pub struct Service at "service" {
-        /// The address of the service port.
-        host: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED), flag "host";
+        /// The address of the service port. 0.0.0.0 lets other machines in.
+        host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), flag "host";
         /// The service port: gRPC, gRPC-Web and Connect. 0 takes a free one and announces it.
         port: u16 = 8080;
         /// Threads that read and write connections.
