@@ -303,6 +303,10 @@ impl Handler for Desk {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the core may add guards; all that is too much is a flood"
+)]
 /// Under which reason a guard of the core is counted.
 pub(super) fn cut(cutoff: Cutoff) -> Cut {
     match cutoff {

@@ -127,7 +127,7 @@ impl Driver {
             }
             match self.flush(cx, out) {
                 Flush::Done => {}
-                stuck => return stuck,
+                stuck @ (Flush::Blocked | Flush::Gone) => return stuck,
             }
             self.connection.pump(now, out);
             let moved = self.unpark();

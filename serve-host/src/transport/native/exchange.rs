@@ -37,7 +37,7 @@ enum Work {
     /// The host is at work on a direct call.
     Call { answer: PendingAnswer, held: Held },
     /// The port is at work on a request.
-    Request(Routed),
+    Request(Box<Routed>),
     /// A response is being sent; its head first, if that has not gone.
     Response { head: Option<Box<Parts>>, body: Outgoing },
 }
@@ -86,7 +86,7 @@ impl Exchange {
     }
 
     pub(super) fn request(stream: StreamId, routed: Routed, room: usize) -> Self {
-        Self { stream, work: Some(Work::Request(routed)), room }
+        Self { stream, work: Some(Work::Request(Box::new(routed))), room }
     }
 
     pub(super) fn response(stream: StreamId, head: Option<Box<Parts>>, body: Outgoing, room: usize) -> Self {
@@ -115,6 +115,7 @@ impl Future for Exchange {
 
 // === impl Work ===
 
+#[expect(clippy::result_large_err, reason = "the work goes back to where it came from, unboxed")]
 impl Work {
     /// What comes of it now, or the work again if it must wait.
     fn advance(self, cx: &mut Context<'_>, room: usize) -> Result<Outcome, Self> {
@@ -123,7 +124,7 @@ impl Work {
                 Poll::Ready(answer) => Ok(Outcome::Answered { answer, held }),
                 Poll::Pending => Err(Self::Call { answer, held }),
             },
-            Self::Request(mut routed) => match Pin::new(&mut routed).poll(cx) {
+            Self::Request(mut routed) => match Pin::new(&mut *routed).poll(cx) {
                 Poll::Ready(Ok(response)) => {
                     let (head, body) = response.into_parts();
                     send(Some(Box::new(head)), body, cx, room)
@@ -136,6 +137,7 @@ impl Work {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the work goes back to where it came from, unboxed")]
 /// Takes as much of a body as there is and as there is room for. A head does not wait for it.
 fn send(
     head: Option<Box<Parts>>,
