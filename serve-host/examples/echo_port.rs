@@ -6,7 +6,7 @@
 //! h2spec -S -h 127.0.0.1 -p 8080 -P /healthz
 //! ```
 //!
-//! The arguments are the address and the number of threads. It drains when its standard input ends.
+//! The arguments are the address, the number of threads and `tonic` or `native`, the transport. It drains when its standard input ends.
 
 #![expect(clippy::print_stdout, reason = "an example tells its address")]
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kernels::{Answer, RequestEnvelope};
-use serve_host::{Begun, GrpcService, Server, ServerConfig, TransportLimits, UnaryHost};
+use serve_host::{Begun, GrpcService, Server, ServerConfig, TransportKind, TransportLimits, UnaryHost};
 
 /// Answers every call with what it said.
 struct Echo;
@@ -34,8 +34,13 @@ fn main() -> anyhow::Result<()> {
     let address: SocketAddr =
         arguments.next().as_deref().unwrap_or("127.0.0.1:0").parse().context("address")?;
     let threads: NonZeroUsize = arguments.next().as_deref().unwrap_or("1").parse().context("threads")?;
+    let transport = match arguments.next().as_deref() {
+        None | Some("tonic") => TransportKind::Tonic,
+        Some("native") => TransportKind::Native,
+        Some(other) => anyhow::bail!("{other:?} is no transport: tonic or native"),
+    };
     let grpc = GrpcService::new(Arc::new(Echo), TransportLimits::default());
-    let server = Server::bind(ServerConfig { address, threads, fallback: None }, grpc)?;
+    let server = Server::bind(ServerConfig { address, threads, fallback: None, transport }, grpc)?;
     println!("{}", server.local_addr());
 
     std::io::stdin().read_to_end(&mut Vec::new())?;

@@ -39,9 +39,10 @@ use self::listener::Doorman;
 use self::port::{Fallback, Port, Routes};
 use self::stats::{ConnectionStats, Cut};
 use crate::drain::{Drain, DrainReport, Order, Tally, ThreadGuard};
-use crate::transport::Transport;
+use crate::transport::native::Native;
 use crate::transport::tonic::GrpcService;
 use crate::transport::tonic::http2::Http2;
+use crate::transport::{Transport, TransportKind};
 
 /// What a [`Server`] needs to know.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct ServerConfig {
     pub threads: NonZeroUsize,
     /// Who answers what is not unary gRPC.
     pub fallback: Option<Fallback>,
+    /// Who speaks HTTP/2.
+    pub transport: TransportKind,
 }
 
 /// The service port. Dropping it ends it at once.
@@ -84,6 +87,7 @@ struct Shift {
     listener: StdListener,
     grpc: GrpcService,
     fallback: Option<Fallback>,
+    transport: TransportKind,
     orders: watch::Receiver<Order>,
     tally: Arc<Tally>,
     guard: ThreadGuard,
@@ -112,8 +116,7 @@ impl Server {
         let drain = Drain::new(Arc::new(ConnectionStats::new()), census);
         let server = Self { local_addr, grpc, drain, threads: Mutex::default() };
         for (number, listener) in listeners.into_iter().enumerate() {
-            let handle =
-                server.start(number, listener, config.fallback.clone()).map_err(BindError::Thread)?;
+            let handle = server.start(number, listener, &config).map_err(BindError::Thread)?;
             server.threads.lock().push(handle);
         }
         Ok(server)
@@ -163,12 +166,13 @@ impl Server {
         &self,
         number: usize,
         listener: StdListener,
-        fallback: Option<Fallback>,
+        config: &ServerConfig,
     ) -> io::Result<JoinHandle<()>> {
         let shift = Shift {
             listener,
             grpc: self.grpc.clone(),
-            fallback,
+            fallback: config.fallback.clone(),
+            transport: config.transport,
             orders: self.drain.orders(),
             tally: self.drain.tally.clone(),
             guard: self.drain.thread(),
@@ -208,7 +212,7 @@ impl Shift {
     }
 
     async fn serve(self, started: &mpsc::SyncSender<io::Result<()>>) {
-        let Self { listener, grpc, fallback, mut orders, tally, guard } = self;
+        let Self { listener, grpc, fallback, transport, mut orders, tally, guard } = self;
         let mut door = match Doorman::new(listener, tally.stats.clone()) {
             Ok(door) => door,
             Err(error) => return drop(started.send(Err(error))),
@@ -216,7 +220,10 @@ impl Shift {
         let patrol = Patrol::new(grpc.limits().connections.clone(), tally.stats.clone());
         let mut floor = Floor {
             routes: Rc::new(Routes { grpc, fallback }),
-            http2: Rc::new(Http2),
+            http2: match transport {
+                TransportKind::Tonic => Rc::new(Http2),
+                TransportKind::Native => Rc::new(Native::new()),
+            },
             patrol: patrol.clone(),
             tally,
             connections: JoinSet::new(),

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use exec_plan::{GraphName, StoreOptions, Version};
 
-pub use self::choice::{AccessLogging, Compression, LogFormat};
+pub use self::choice::{AccessLogging, Compression, LogFormat, Transport};
 pub use self::key::Key;
 pub use self::load::{ConfigFile, Loaded, Sources};
 pub use self::mistake::{ConfigErrors, Mistake, Origin};
@@ -135,6 +135,8 @@ section! {
         port: u16 = 8080;
         /// Threads that read and write connections.
         io_threads: Threads = Threads::Auto, flag "io-threads";
+        /// Who speaks HTTP/2: `tonic` is hyper, `native` does with less work.
+        transport: Transport = Transport::Tonic, flag "transport";
     }
 }
 

@@ -45,5 +45,6 @@ pub use crate::transport::limits::{
     ConnectionLimits, Http1Limits, Http2Limits, MessageLimits, TransportLimits,
 };
 pub use crate::transport::paced::{BodyError, Pace, PacedBody};
+pub use crate::transport::request_body::{RequestBody, RequestBodyError};
 pub use crate::transport::tonic::{GrpcService, UnaryBody, UnaryCall};
-pub use crate::transport::{Begun, PendingAnswer, UnaryHost};
+pub use crate::transport::{Begun, PendingAnswer, TransportKind, UnaryHost};

@@ -7,11 +7,13 @@
 //! entry in the mailbox of its thread.
 //!
 //! [`Transport`] is how the accept loop hands a connection over once it knows that the client speaks
-//! HTTP/2. [`tonic`] is the one over hyper; any other is driven the same way.
+//! HTTP/2. [`tonic`] is the one over hyper, [`native`] the one over `http2-core`.
 
 pub(crate) mod budget;
 pub(crate) mod limits;
+pub(crate) mod native;
 pub(crate) mod paced;
+pub(crate) mod request_body;
 pub(crate) mod tonic;
 
 use std::fmt;
@@ -25,6 +27,17 @@ use futures_util::future::LocalBoxFuture;
 use kernels::{Answer, RequestEnvelope};
 
 use crate::accept::connection::{Connection, End};
+
+/// Who speaks HTTP/2 on the service port. Both answer every request alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportKind {
+    /// hyper, with the gRPC service that can also be mounted in a tonic server.
+    #[default]
+    Tonic,
+    /// The state machine of `http2-core`.
+    Native,
+}
 
 /// Whoever answers unary requests.
 pub trait UnaryHost: Send + Sync + 'static {

@@ -267,7 +267,12 @@ fn host(document: &str, reflection: Reflection) -> Server {
         Reflection::V1Alpha => Some(Fallback::new(builder().build_v1alpha().unwrap()).claiming(claims)),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = ServerConfig { address, threads: std::num::NonZeroUsize::MIN, fallback };
+    let config = ServerConfig {
+        address,
+        threads: std::num::NonZeroUsize::MIN,
+        fallback,
+        transport: serve_host::TransportKind::default(),
+    };
     Server::bind(config, GrpcService::new(Arc::new(host), TransportLimits::default())).unwrap()
 }
 

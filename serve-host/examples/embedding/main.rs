@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use exec_plan::{GraphSource, PlanStore, StoreOptions};
-use serve_host::{GrpcService, HostConfig, ServeHost, Server, ServerConfig, TransportLimits};
+use serve_host::{GrpcService, HostConfig, ServeHost, Server, ServerConfig, TransportKind, TransportLimits};
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -63,7 +63,12 @@ fn graph() -> GraphSource {
 
 /// The host's own port: its accept loop, its limits, its drain.
 fn serve_alone(grpc: GrpcService) -> anyhow::Result<()> {
-    let config = ServerConfig { address: "127.0.0.1:0".parse()?, threads: NonZeroUsize::MIN, fallback: None };
+    let config = ServerConfig {
+        address: "127.0.0.1:0".parse()?,
+        threads: NonZeroUsize::MIN,
+        fallback: None,
+        transport: TransportKind::default(),
+    };
     let server = Server::bind(config, grpc)?;
     println!("listening on {}", server.local_addr());
     until_input_ends();

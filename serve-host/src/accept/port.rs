@@ -30,10 +30,11 @@ use super::leash::{Call, Leash};
 use crate::grpc::content_type::{self, ContentType};
 use crate::transport::limits::TransportLimits;
 use crate::transport::paced::{Pace, PacedBody};
+use crate::transport::request_body::RequestBody;
 use crate::transport::tonic::{GrpcService, UnaryBody, UnaryCall};
 
 /// The body of a request that goes to a [`Fallback`].
-pub type FallbackRequestBody = PacedBody<Incoming>;
+pub type FallbackRequestBody = PacedBody<RequestBody>;
 
 /// The body of a [`Fallback`]'s response.
 pub type FallbackBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -72,7 +73,7 @@ pub(crate) struct Routed {
 
 #[expect(clippy::large_enum_variant, reason = "nearly every route is the large one")]
 enum Route {
-    Grpc(UnaryCall<Incoming>),
+    Grpc(UnaryCall<RequestBody>),
     Health(Health),
     Text(Text),
     Fallback(LocalBoxFuture<'static, Response<FallbackBody>>),
@@ -80,7 +81,7 @@ enum Route {
 
 /// `/healthz`: answered once the whole request is read, as a client that sends a body expects.
 struct Health {
-    body: PacedBody<Incoming>,
+    body: PacedBody<RequestBody>,
     head_only: bool,
     read: usize,
 }
@@ -149,21 +150,40 @@ impl Port {
         Self { routes, peer: leash.peer().to_string().into(), leash }
     }
 
+    /// Answers one request, whichever transport read it.
+    pub(crate) fn serve(&self, request: Request<RequestBody>) -> Routed {
+        let call = Call::begin(&self.leash);
+        Routed { call: Some(call), route: self.route(request) }
+    }
+
+    /// The service that answers gRPC calls to this path, unless the fallback has claimed them.
+    pub(crate) fn grpc(&self, path: &str) -> Option<&GrpcService> {
+        let claimed = self.routes.fallback.as_ref().is_some_and(|fallback| fallback.claims(path));
+        (!claimed).then_some(&self.routes.grpc)
+    }
+
+    /// The client's address, as calls are told it.
+    pub(crate) fn peer(&self) -> &Arc<str> {
+        &self.peer
+    }
+
     pub(crate) fn limits(&self) -> &TransportLimits {
         self.routes.grpc.limits()
     }
 
-    fn route(&self, request: Request<Incoming>) -> Route {
+    fn route(&self, request: Request<RequestBody>) -> Route {
         let path = request.uri().path();
-        let content_type = content_type::parse(request.headers().get(header::CONTENT_TYPE));
+        let content_type =
+            content_type::parse(request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes));
         let grpc = content_type != ContentType::Other;
-        let claimed = self.routes.fallback.as_ref().is_some_and(|fallback| fallback.claims(path));
-        if !claimed && self.routes.grpc.takes(content_type) {
+        let service = self.grpc(path);
+        if let Some(service) = service.filter(|service| service.takes(content_type)) {
             return match request.version() {
-                Version::HTTP_2 => Route::Grpc(self.routes.grpc.serve(request, self.peer.clone())),
+                Version::HTTP_2 => Route::Grpc(service.serve(request, self.peer.clone())),
                 _ => Route::Text(Text::Grpc1),
             };
         }
+        let claimed = service.is_none();
         if request.uri().path_and_query().map_or(0, |target| target.as_str().len())
             > self.limits().messages.max_uri
         {
@@ -179,7 +199,7 @@ impl Port {
         }
     }
 
-    fn health(&self, request: Request<Incoming>) -> Route {
+    fn health(&self, request: Request<RequestBody>) -> Route {
         match *request.method() {
             Method::GET | Method::POST | Method::HEAD => Route::Health(Health {
                 head_only: *request.method() == Method::HEAD,
@@ -190,7 +210,7 @@ impl Port {
         }
     }
 
-    fn fall_back(&self, fallback: &Fallback, request: Request<Incoming>, streaming: bool) -> Route {
+    fn fall_back(&self, fallback: &Fallback, request: Request<RequestBody>, streaming: bool) -> Route {
         let pace = (!streaming).then(|| self.pace());
         let mut request = request.map(|body| PacedBody::new(body, pace));
         request.extensions_mut().insert(ConnectInfo(self.leash.peer()));
@@ -225,8 +245,7 @@ impl hyper::service::Service<Request<Incoming>> for Port {
     type Future = Routed;
 
     fn call(&self, request: Request<Incoming>) -> Routed {
-        let call = Call::begin(&self.leash);
-        Routed { call: Some(call), route: self.route(request) }
+        self.serve(request.map(RequestBody::from))
     }
 }
 
@@ -319,6 +338,13 @@ fn plain(status: StatusCode, body: UnaryBody) -> Response<UnaryBody> {
 }
 
 // === impl Outgoing ===
+
+impl Outgoing {
+    /// The body of a response to a gRPC call, which lasts until it is sent.
+    pub(crate) fn unary(body: UnaryBody, call: Call) -> Self {
+        Self { body: OutgoingBody::Unary(body), call: Some(call) }
+    }
+}
 
 impl Body for Outgoing {
     type Data = Bytes;

@@ -54,6 +54,16 @@ choice! {
 }
 
 choice! {
+    /// Who speaks HTTP/2.
+    pub enum Transport {
+        /// hyper, with tonic's service interface.
+        Tonic = "tonic",
+        /// The state machine of `http2-core`.
+        Native = "native",
+    }
+}
+
+choice! {
     /// The form of a log line.
     pub enum LogFormat {
         /// Pretty on a terminal, JSON elsewhere.

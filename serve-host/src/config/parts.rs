@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 
 use exec_plan::{EnvSchema, KernelRegistry, StoreOptions};
 
-use super::choice::Compression;
+use super::choice::{Compression, Transport};
 use super::scalar::Threads;
 use super::{Admission, Config, Connections, Graphs, Http1, Http2, Messages, Service};
 use crate::accept::ServerConfig;
 use crate::grpc::compression::ResponseCompression;
 use crate::host::HostConfig;
 use crate::pool::PoolThreads;
+use crate::transport::TransportKind;
 use crate::transport::limits::{ConnectionLimits, Http1Limits, Http2Limits, MessageLimits, TransportLimits};
 
 impl Config {
@@ -49,8 +50,16 @@ impl Config {
 
     /// Where the service port is, and who serves it.
     pub fn server(&self) -> ServerConfig {
-        let Service { host, port, io_threads } = self.service;
-        ServerConfig { address: SocketAddr::new(host, port), threads: io_threads.count(), fallback: None }
+        let Service { host, port, io_threads, transport } = self.service;
+        ServerConfig {
+            address: SocketAddr::new(host, port),
+            threads: io_threads.count(),
+            fallback: None,
+            transport: match transport {
+                Transport::Tonic => TransportKind::Tonic,
+                Transport::Native => TransportKind::Native,
+            },
+        }
     }
 
     /// Where the admin port is.

@@ -79,7 +79,15 @@ impl Encoding {
     /// # Errors
     /// [`Refusal::UnknownEncoding`] for any other.
     pub(crate) fn of_request(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
-        match headers.get(GRPC_ENCODING).map(|value| value.as_bytes()) {
+        Self::named(headers.get(GRPC_ENCODING).map(|value| value.as_bytes()))
+    }
+
+    /// The encoding of this name; `None` for none and `identity`.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownEncoding`] for any other.
+    pub(crate) fn named(name: Option<&[u8]>) -> Result<Option<Self>, Refusal> {
+        match name {
             None | Some(b"identity" | b"") => Ok(None),
             Some(name) => match Self::from_name(name) {
                 Some(encoding) => Ok(Some(encoding)),

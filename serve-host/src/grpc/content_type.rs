@@ -1,7 +1,5 @@
 //! Which content types are gRPC, and which message codec they name.
 
-use http::HeaderValue;
-
 /// What a `content-type` says to a gRPC server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentType<'a> {
@@ -17,8 +15,11 @@ pub(crate) enum ContentType<'a> {
 }
 
 /// Reads a `content-type`. Parameters behind a `;` are ignored.
-pub(crate) fn parse(value: Option<&HeaderValue>) -> ContentType<'_> {
-    let Some(rest) = value.and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix(GRPC))
+pub(crate) fn parse(value: Option<&[u8]>) -> ContentType<'_> {
+    let Some(rest) = value
+        .filter(|value| value.is_ascii())
+        .and_then(|value| str::from_utf8(value).ok())
+        .and_then(|value| value.strip_prefix(GRPC))
     else {
         return ContentType::Other;
     };
@@ -56,7 +57,7 @@ mod tests {
             ("application/grpcx", ContentType::Other),
             ("application/json", ContentType::Other),
         ] {
-            assert_eq!(parse(Some(&HeaderValue::from_static(value))), expected, "{value}");
+            assert_eq!(parse(Some(value.as_bytes())), expected, "{value}");
         }
         assert_eq!(parse(None), ContentType::Other);
     }

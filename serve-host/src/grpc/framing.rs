@@ -79,6 +79,13 @@ pub(crate) fn frame(compressed: bool, payload: Bytes, head: usize) -> (Bytes, By
     (first.freeze(), payload.slice(copied..))
 }
 
+/// The message that is all of `body`, if it is whole, not compressed and of at most `limit` bytes.
+pub(crate) fn only_message(body: &Bytes, limit: usize) -> Option<Bytes> {
+    let (&[flag, a, b, c, d], message) = body.split_first_chunk::<PREFIX>()?;
+    let declared = u32::from_be_bytes([a, b, c, d]) as usize;
+    (flag == 0 && declared == message.len() && declared <= limit).then(|| body.slice(PREFIX..))
+}
+
 // === impl MessageReader ===
 
 impl MessageReader {

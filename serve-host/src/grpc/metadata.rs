@@ -89,30 +89,39 @@ pub(crate) fn decode_binary(text: &[u8]) -> Option<Bytes> {
 
 impl MetadataSource for HeaderSource {
     fn first(&self, name: &str) -> Option<Bytes> {
-        let value = self.0.get(name)?.as_bytes();
-        if is_binary(name) {
-            decode_binary(value.split(|b| *b == b',').next()?)
-        } else {
-            Some(Bytes::copy_from_slice(value))
-        }
+        value(name, self.0.get(name)?.as_bytes())
     }
 
     fn to_metadata(&self) -> Arc<Metadata> {
-        let mut metadata = Metadata::new();
-        // What cannot be expressed is left out: names with odd characters, `-bin` values that are no base64.
-        for (name, value) in self.0.iter().filter(|(name, _)| !is_reserved(name.as_str())) {
-            let name: Arc<str> = name.as_str().into();
-            if is_binary(&name) {
-                // Proxies may join repeated headers with commas, which base64 never contains.
-                for part in value.as_bytes().split(|b| *b == b',').filter_map(decode_binary) {
-                    let _ = metadata.append(name.clone(), part);
-                }
-            } else {
-                let _ = metadata.append(name, Bytes::copy_from_slice(value.as_bytes()));
-            }
-        }
-        Arc::new(metadata)
+        Arc::new(collect(self.0.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))))
     }
+}
+
+/// The first value of a header line, decoded as its name says.
+pub(crate) fn value(name: &str, line: &[u8]) -> Option<Bytes> {
+    if is_binary(name) {
+        decode_binary(line.split(|b| *b == b',').next()?)
+    } else {
+        Some(Bytes::copy_from_slice(line))
+    }
+}
+
+/// The metadata in header lines. What cannot be expressed is left out: names that belong to the wire or
+/// have odd characters, `-bin` values that are no base64.
+pub(crate) fn collect<'a>(lines: impl Iterator<Item = (&'a str, &'a [u8])>) -> Metadata {
+    let mut metadata = Metadata::new();
+    for (name, line) in lines.filter(|(name, _)| !is_reserved(name)) {
+        let name: Arc<str> = name.into();
+        if is_binary(&name) {
+            // Proxies may join repeated headers with commas, which base64 never contains.
+            for part in line.split(|b| *b == b',').filter_map(decode_binary) {
+                let _ = metadata.append(name.clone(), part);
+            }
+        } else {
+            let _ = metadata.append(name, Bytes::copy_from_slice(line));
+        }
+    }
+    metadata
 }
 
 fn is_binary(name: &str) -> bool {

@@ -6,6 +6,7 @@
 
 mod body;
 mod call;
+pub(crate) mod direct;
 pub(crate) mod http2;
 mod reply;
 mod streams;

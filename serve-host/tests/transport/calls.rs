@@ -11,8 +11,9 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serve_host::{RefusalReason, TransportLimits};
 
-use crate::client::{Client, framed};
-use crate::host::{eventually, server};
+use super::server;
+use crate::client::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, Raw, call_headers, frame, framed};
+use crate::host::eventually;
 
 fn gzip(message: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -213,14 +214,25 @@ async fn the_deadline_reaches_the_host() {
     let (server, _) = server(TransportLimits::default());
     let client = Client::connect(server.local_addr()).await;
     assert_eq!(client.call("Left", "").await.payload(), b"none");
-    // No time at all: the host says so, or the transport if the message comes a moment after the head.
-    let reply = client.send("Left", &[("grpc-timeout", "0n")], &[framed(0, b"")]).await;
-    assert!(reply.code() == 4 || reply.payload() == b"0", "{reply:?}");
     for (timeout, from, to) in [("20S", 10_000, 20_000), ("99999999H", 3600 * 1000, u64::MAX)] {
         let reply = client.send("Left", &[("grpc-timeout", timeout)], &[framed(0, b"")]).await;
+        assert_eq!(reply.code(), 0, "{timeout}: {reply:?}");
         let left: u64 = std::str::from_utf8(reply.payload()).unwrap().parse().unwrap();
         assert!((from..=to).contains(&left), "{timeout}: {left}");
     }
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_reaches_the_host_if_the_message_came_with_it() {
+    let (server, host) = server(TransportLimits::default());
+    let mut raw = Raw::hello(server.local_addr(), &[]).await;
+    let mut block = call_headers("Left");
+    block.extend(b"\0\x0cgrpc-timeout\x020n");
+    let head = frame(HEADERS, END_HEADERS, 1, &block);
+    raw.write(&[head, frame(DATA, END_STREAM, 1, &framed(0, b""))].concat()).await;
+    let answer = raw.find("a message", |frame| frame.kind == DATA).await;
+    assert_eq!(answer.payload, framed(0, b"0"));
+    assert_eq!(host.begun.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use serve_host::{Cut, DrainReport, Phase, TransportLimits};
 use tokio::net::TcpStream;
 
+use super::server;
 use crate::client::{Client, GOAWAY, HEADERS, PREFACE, Raw};
-use crate::host::{eventually, server};
+use crate::host::eventually;
 
 const MS: Duration = Duration::from_millis(1);
 /// What a drain may take beyond its grace, on a busy machine.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serve_host::{Cut, TransportLimits};
 
+use super::server;
 use crate::client::{Client, Raw};
-use crate::host::server;
 
 /// Says that this process is the one that serves.
 const SERVES: &str = "OKRA_TEST_SERVES_WITHOUT_FILES";
@@ -22,11 +22,14 @@ async fn without_files_accepting_pauses_and_resumes() {
     }
     let test = std::env::current_exe().unwrap();
     let mut child = Command::new("sh")
-        .args([
-            "-c",
-            "ulimit -n 64; exec \"$0\" --exact files::without_files_accepting_pauses_and_resumes --nocapture",
-        ])
+        .args(["-c", "ulimit -n 64; exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(test)
+        .arg(
+            concat!(module_path!(), "::without_files_accepting_pauses_and_resumes")
+                .split_once("::")
+                .unwrap()
+                .1,
+        )
         .env(SERVES, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

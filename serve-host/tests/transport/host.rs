@@ -8,7 +8,8 @@ use bytes::Bytes;
 use exec_plan::{Code, Metadata};
 use kernels::{Answer, RequestEnvelope};
 use serve_host::{
-    Begun, Fallback, GrpcService, PendingAnswer, Server, ServerConfig, TransportLimits, UnaryHost,
+    Begun, Fallback, GrpcService, PendingAnswer, Server, ServerConfig, TransportKind, TransportLimits,
+    UnaryHost,
 };
 
 /// Counts what it was given and what became of it.
@@ -101,15 +102,18 @@ impl UnaryHost for TestHost {
 }
 
 /// A server with one thread on a free port of the loopback.
-pub(crate) fn server(limits: TransportLimits) -> (Server, Arc<TestHost>) {
-    server_with(limits, None)
-}
-
-/// The same, with a fallback.
-pub(crate) fn server_with(limits: TransportLimits, fallback: Option<Fallback>) -> (Server, Arc<TestHost>) {
+pub(crate) fn server_over(
+    transport: TransportKind,
+    limits: TransportLimits,
+    fallback: Option<Fallback>,
+) -> (Server, Arc<TestHost>) {
     let host = Arc::new(TestHost::default());
-    let config =
-        ServerConfig { address: ([127, 0, 0, 1], 0).into(), threads: std::num::NonZeroUsize::MIN, fallback };
+    let config = ServerConfig {
+        address: ([127, 0, 0, 1], 0).into(),
+        threads: std::num::NonZeroUsize::MIN,
+        fallback,
+        transport,
+    };
     let server = Server::bind(config, GrpcService::new(host.clone(), limits)).unwrap();
     (server, host)
 }

@@ -7,11 +7,12 @@ use serve_host::{Cut, Server, TransportLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::server;
 use crate::client::{
     CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, Raw,
     SETTINGS, WINDOW_UPDATE, call_headers, frame, framed,
 };
-use crate::host::{eventually, server};
+use crate::host::eventually;
 
 const MS: Duration = Duration::from_millis(1);
 const SOON: Duration = Duration::from_secs(10);

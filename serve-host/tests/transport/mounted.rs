@@ -15,9 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 
+use super::server_with;
 use crate::client::{Client, framed};
 use crate::example::Plain;
-use crate::host::{TestHost, server_with};
+use crate::host::TestHost;
 
 /// Ends a server with the test that started it.
 struct Running(SocketAddr, JoinHandle<()>);

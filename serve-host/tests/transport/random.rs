@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use serve_host::{GrpcService, TransportLimits};
 use tokio::io::AsyncWriteExt;
 
+use super::server;
 use crate::client::{Client, PREFACE, Raw, call_headers, frame, framed};
-use crate::host::{TestHost, server};
+use crate::host::TestHost;
 
 /// Pieces of a body: random bytes, or messages that are nearly right.
 fn pieces() -> impl Strategy<Value = Vec<Bytes>> {

@@ -199,13 +199,8 @@ impl Shared {
         if parts.uri.path().len() > self.limits.messages.max_uri {
             return Err(NotGrpc::TargetTooLong);
         }
-        match content_type::parse(parts.headers.get(header::CONTENT_TYPE)) {
-            ContentType::Grpc { codec, bare } if self.takes(codec) => Ok(match (bare, codec) {
-                (true, _) => HeaderValue::from_static(GRPC),
-                (false, content_type::PROTO) => HeaderValue::from_static(GRPC_PROTO),
-                (false, codec) => HeaderValue::from_str(&format!("{GRPC}+{codec}"))
-                    .unwrap_or(HeaderValue::from_static(GRPC)),
-            }),
+        match content_type::parse(parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes)) {
+            ContentType::Grpc { codec, bare } if self.takes(codec) => Ok(response_type(codec, bare)),
             ContentType::Grpc { .. } | ContentType::Other => Err(NotGrpc::ContentType),
         }
     }
@@ -226,7 +221,7 @@ impl Shared {
         Step::Answered(Some(self.respond(&reply, answer)))
     }
 
-    fn respond(&self, reply: &Reply, answer: Result<Answer, Refusal>) -> Response<UnaryBody> {
+    pub(super) fn respond(&self, reply: &Reply, answer: Result<Answer, Refusal>) -> Response<UnaryBody> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(refusal) => return self.refuse(reply, &refusal),
@@ -281,14 +276,25 @@ impl<E> From<BodyError<E>> for Refusal {
     }
 }
 
+/// The content type of the response to a request of this codec.
+pub(super) fn response_type(codec: &str, bare: bool) -> HeaderValue {
+    match (bare, codec) {
+        (true, _) => HeaderValue::from_static(GRPC),
+        (false, content_type::PROTO) => HeaderValue::from_static(GRPC_PROTO),
+        (false, codec) => {
+            HeaderValue::from_str(&format!("{GRPC}+{codec}")).unwrap_or(HeaderValue::from_static(GRPC))
+        }
+    }
+}
+
 /// Calls into the host. Its panic fails this call and no other.
-fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Refusal> {
+pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Refusal> {
     // Nothing that the closure touches is used after a panic: the call is answered and gone.
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| Refusal::Panicked)
 }
 
 /// The header that brings the deadline.
-const GRPC_TIMEOUT: &str = "grpc-timeout";
+pub(crate) const GRPC_TIMEOUT: &str = "grpc-timeout";
 
 /// The content type with the default codec spelled out.
 const GRPC_PROTO: &str = "application/grpc+proto";

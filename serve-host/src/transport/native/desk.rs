@@ -1,0 +1,322 @@
+//! Who is told what the client of a connection asks, and decides which way it goes.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{AbortHandle, Abortable, abortable};
+use http2_core::{
+    Answer, Cancelled, Cutoff, ErrorCode, Field, Handler, Head, Reply, Route, StreamId, UnaryCall,
+};
+use kernels::RequestEnvelope;
+
+use super::exchange::{Exchange, Held};
+use super::head::{self, HeadSource};
+use super::intake::{Inlet, Signal, intake};
+use crate::accept::leash::{Call, Leash};
+use crate::accept::port::{Outgoing, Port};
+use crate::accept::stats::Cut;
+use crate::grpc::{Refusal, content_type};
+use crate::transport::request_body::RequestBody;
+use crate::transport::tonic::GrpcService;
+use crate::transport::tonic::direct::{Direct, Rendered, Terms};
+
+/// The requests of one connection.
+pub(super) struct Desk {
+    port: Port,
+    leash: Rc<Leash>,
+    pub(super) signal: Arc<Signal>,
+    /// Room for a response that begins.
+    room: usize,
+    /// Requests that the current read has begun, and that may yet become direct calls.
+    fresh: Vec<Fresh>,
+    /// Streams that are not answered in full.
+    open: HashMap<StreamId, Open, foldhash::fast::RandomState>,
+    pub(super) todo: ToDo,
+}
+
+/// What the connection is to do after a read.
+#[derive(Default)]
+pub(super) struct ToDo {
+    /// Direct calls that are answered by one plain message.
+    pub(super) answers: Vec<(StreamId, Bytes)>,
+    /// What is not answered yet.
+    pub(super) exchanges: Vec<Abortable<Exchange>>,
+    /// Bytes of bodies that are used.
+    pub(super) used: Vec<(StreamId, usize)>,
+    /// Streams to be given up.
+    pub(super) aborts: Vec<(StreamId, ErrorCode)>,
+}
+
+struct Fresh {
+    stream: StreamId,
+    head: Arc<Head>,
+    ended: bool,
+}
+
+/// A stream that is not answered in full.
+struct Open {
+    /// Ends its exchange.
+    abort: AbortHandle,
+    /// Where its body goes, while that arrives.
+    inlet: Option<Inlet>,
+    /// The rest of a response that waits for room.
+    parked: Option<Outgoing>,
+    /// Whom it concerns if its message breaks off: the service of a call that is not answered yet.
+    grpc: Option<GrpcService>,
+}
+
+/// What is kept with a head: its terms as a direct call, if it can be one.
+type Attached = Option<Terms>;
+
+// === impl Desk ===
+
+impl Desk {
+    pub(super) fn new(port: Port, leash: Rc<Leash>) -> Self {
+        let room = port.limits().http2.send_buffer.max(1);
+        Self {
+            port,
+            leash,
+            signal: Arc::default(),
+            room,
+            fresh: Vec::new(),
+            open: HashMap::default(),
+            todo: ToDo::default(),
+        }
+    }
+
+    /// A read is over: what came in it without its end goes the way of all HTTP.
+    pub(super) fn end_read(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        for request in fresh.drain(..) {
+            self.serve(request);
+        }
+        self.fresh = fresh;
+    }
+
+    /// Says how the answer to a direct call is sent; `None` if its stream is gone.
+    pub(super) fn render(
+        &mut self,
+        answer: Result<kernels::Answer, Refusal>,
+        head: &Head,
+        call: Call,
+        stream: StreamId,
+    ) -> Option<Bytes> {
+        let terms = head.attached().get().and_then(|attached| attached.downcast_ref::<Attached>());
+        let service = self.port.grpc(head.path());
+        let (Some(Some(terms)), Some(service)) = (terms, service) else { return None };
+        match service.render(terms, answer) {
+            Rendered::Plain(message) => {
+                self.open.remove(&stream);
+                Some(message)
+            }
+            Rendered::Response(response) => {
+                let (parts, body) = response.into_parts();
+                let body = Outgoing::unary(body, call);
+                let exchange = Exchange::response(stream, Some(Box::new(parts)), body, self.room);
+                self.begin(stream, exchange);
+                None
+            }
+        }
+    }
+
+    /// Goes on with a response whose last piece has been sent. Without room it is parked.
+    pub(super) fn go_on(&mut self, stream: StreamId, body: Outgoing, room: usize) {
+        if room == 0 {
+            if let Some(open) = self.open.get_mut(&stream) {
+                open.parked = Some(body);
+            }
+        } else if self.open.contains_key(&stream) {
+            self.begin(stream, Exchange::response(stream, None, body, room));
+        }
+    }
+
+    /// Goes on with a response that was parked.
+    pub(super) fn unpark(&mut self, stream: StreamId, room: usize) {
+        if let Some(body) = self.open.get_mut(&stream).and_then(|open| open.parked.take()) {
+            self.go_on(stream, body, room);
+        }
+    }
+
+    /// Forgets a stream that is answered in full, or given up.
+    pub(super) fn forget(&mut self, stream: StreamId) {
+        self.open.remove(&stream);
+    }
+
+    /// Counts a panic that took a stream with it.
+    pub(super) fn note_panic(&self) {
+        self.note_cut(Cut::Panicked);
+    }
+
+    /// Whether the stream still waits for its answer.
+    pub(super) fn knows(&self, stream: StreamId) -> bool {
+        self.open.contains_key(&stream)
+    }
+
+    /// Takes a message that came whole, if it can be a direct call.
+    fn try_call(&mut self, stream: StreamId, head: &Arc<Head>, body: &Bytes) -> bool {
+        if !head.is_grpc() {
+            return false;
+        }
+        let Some(service) = self.port.grpc(head.path()) else { return false };
+        let attached = head.attached().get_or_init(|| {
+            let attached: Attached = service.terms(head.path(), |name| head.field(name));
+            Box::new(attached)
+        });
+        let Some(Some(terms)) = attached.downcast_ref::<Attached>() else { return false };
+        let Some(payload) = service.message(body) else { return false };
+        let call = Call::begin(&self.leash);
+        let envelope = RequestEnvelope {
+            method: head.path().clone(),
+            payload,
+            metadata: Arc::new(HeadSource(head.clone())),
+            peer: self.port.peer().clone(),
+            deadline: None,
+        };
+        match service.begin(terms, envelope, body.len()) {
+            Direct::Done(answer) => {
+                if let Some(message) = self.render(answer, head, call, stream) {
+                    self.todo.answers.push((stream, message));
+                }
+            }
+            Direct::Pending(answer, charge) => {
+                self.todo.used.push((stream, body.len()));
+                let held = Held { head: head.clone(), call, _charge: charge };
+                self.begin(stream, Exchange::call(stream, answer, held));
+            }
+        }
+        true
+    }
+
+    /// Gives a request to the port.
+    fn serve(&mut self, fresh: Fresh) {
+        let Fresh { stream, head, ended } = fresh;
+        let (inlet, body) = intake(stream, self.signal.clone(), head.content_length());
+        if ended {
+            inlet.end();
+        }
+        let Ok(request) = head::request(&head, RequestBody::from(body)) else {
+            self.todo.aborts.push((stream, ErrorCode::PROTOCOL_ERROR));
+            return;
+        };
+        let content_type = content_type::parse(head.field("content-type"));
+        let grpc = self.port.grpc(head.path()).filter(|service| service.takes(content_type)).cloned();
+        let exchange = Exchange::request(stream, self.port.serve(request), self.room);
+        self.begin(stream, exchange);
+        if let Some(open) = self.open.get_mut(&stream) {
+            open.inlet = Some(inlet);
+            open.grpc = grpc;
+        }
+    }
+
+    /// Begins an exchange, or its next part.
+    fn begin(&mut self, stream: StreamId, exchange: Exchange) {
+        let (exchange, abort) = abortable(exchange);
+        self.todo.exchanges.push(exchange);
+        match self.open.get_mut(&stream) {
+            Some(open) => {
+                open.abort = abort;
+                open.grpc = None;
+            }
+            None => {
+                self.open.insert(stream, Open { abort, inlet: None, parked: None, grpc: None });
+            }
+        }
+    }
+
+    fn take_fresh(&mut self, stream: StreamId) -> Option<Fresh> {
+        // As a rule it is the last.
+        let at = self.fresh.iter().rposition(|fresh| fresh.stream == stream)?;
+        Some(self.fresh.swap_remove(at))
+    }
+
+    fn note_cut(&self, cut: Cut) {
+        self.leash.patrol().stats().note_cut(cut, Some(self.leash.peer()));
+    }
+}
+
+impl Handler for Desk {
+    fn route(&mut self, _: &Arc<Head>) -> Route {
+        // Also gRPC: its messages are refused and its bodies watched in the same words as over hyper.
+        Route::Plain
+    }
+
+    fn unary(&mut self, _: UnaryCall<'_>) -> Answer {
+        // Nothing is routed here.
+        Answer::Reply(Box::new(Reply::status(exec_plan::Code::Internal.number(), "unexpected route")))
+    }
+
+    fn open(&mut self, stream: StreamId, head: &Arc<Head>, ended: bool) {
+        self.fresh.push(Fresh { stream, head: head.clone(), ended });
+    }
+
+    fn data(&mut self, stream: StreamId, chunk: Bytes, ended: bool) {
+        if let Some(fresh) = self.take_fresh(stream) {
+            if ended && self.try_call(stream, &fresh.head, &chunk) {
+                return;
+            }
+            self.serve(fresh);
+        }
+        match self.open.get_mut(&stream).and_then(|open| open.inlet.as_ref()) {
+            Some(inlet) => {
+                if !chunk.is_empty() {
+                    inlet.data(chunk);
+                }
+                if ended {
+                    inlet.end();
+                }
+            }
+            // Its answer is complete: nobody will read this.
+            None => self.todo.used.push((stream, chunk.len())),
+        }
+    }
+
+    fn trailers(&mut self, stream: StreamId, trailers: Vec<Field>) {
+        if let Some(fresh) = self.take_fresh(stream) {
+            self.serve(fresh);
+        }
+        if let Some(inlet) = self.open.get_mut(&stream).and_then(|open| open.inlet.as_ref()) {
+            inlet.trailers(head::headers(&trailers));
+            inlet.end();
+        }
+    }
+
+    fn cancelled(&mut self, stream: StreamId, _: Cancelled) {
+        if self.take_fresh(stream).is_some() {
+            return;
+        }
+        let Some(open) = self.open.remove(&stream) else { return };
+        open.abort.abort();
+        if let (Some(service), Some(inlet)) = (open.grpc, open.inlet)
+            && !inlet.has_ended()
+        {
+            service.note_broken_off();
+        }
+    }
+
+    fn cutoff(&mut self, cutoff: Cutoff, stream: Option<StreamId>) {
+        // The end of a connection is counted by whoever ends it.
+        if stream.is_some() {
+            self.note_cut(cut(cutoff));
+        }
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the core may add guards; all that is too much is a flood"
+)]
+/// Under which reason a guard of the core is counted.
+pub(super) fn cut(cutoff: Cutoff) -> Cut {
+    match cutoff {
+        Cutoff::AnswerStall => Cut::WriteStall,
+        Cutoff::HeaderListSize => Cut::HeadTooLarge,
+        Cutoff::HeaderBlockTimeout => Cut::HeaderTimeout,
+        Cutoff::PrefaceTimeout | Cutoff::SettingsTimeout => Cut::HandshakeTimeout,
+        Cutoff::Idle | Cutoff::StreamIdle => Cut::Idle,
+        Cutoff::KeepaliveTimeout => Cut::KeepAlive,
+        // What remains is too much of something. The messages are not the core's to limit here.
+        _ => Cut::Flood,
+    }
+}
