@@ -97,6 +97,7 @@ impl Exchange {
 impl Future for Exchange {
     type Output = Part;
 
+    #[expect(clippy::result_large_err, reason = "the work goes back to where it came from, unboxed")]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Part> {
         let Some(work) = self.work.take() else { return Poll::Pending };
         let room = self.room;

@@ -38,6 +38,7 @@ pub(crate) enum Direct {
 }
 
 /// How an answer is sent.
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once; a box would cost each answer")]
 pub(crate) enum Rendered {
     /// OK with this message and nothing else.
     Plain(Bytes),
