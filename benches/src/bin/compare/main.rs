@@ -45,7 +45,7 @@ struct Options {
     sizes: Vec<usize>,
 
     /// The servers to compare; the first is what the others are divided by.
-    #[arg(long, value_delimiter = ',', default_value = "tonic,tonic-raw,tonic-raw-single,okra")]
+    #[arg(long, value_delimiter = ',', default_value = "tonic,tonic-raw,tonic-raw-single,okra,okra-native")]
     servers: Vec<Peer>,
 
     /// The share of the usual number of requests to send, in percent.
@@ -82,7 +82,7 @@ fn main() -> anyhow::Result<()> {
     if let (Some(peer), Some(port)) = (options.peer, options.port) {
         return peer.serve(port);
     }
-    if options.servers.contains(&Peer::Okra) {
+    if options.servers.iter().any(|peer| peer.is_okra()) {
         build_okra()?;
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(compare(&options))

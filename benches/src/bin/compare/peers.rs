@@ -29,6 +29,8 @@ pub(crate) enum Peer {
     TonicRawSingle,
     /// `okra serve graphs/echo.json`.
     Okra,
+    /// The same with `--transport native`.
+    OkraNative,
 }
 
 /// A running server.
@@ -70,7 +72,12 @@ impl Peer {
             Self::TonicRaw => "tonic-raw",
             Self::TonicRawSingle => "tonic-raw-single",
             Self::Okra => "okra",
+            Self::OkraNative => "okra-native",
         }
+    }
+
+    pub(crate) fn is_okra(self) -> bool {
+        matches!(self, Self::Okra | Self::OkraNative)
     }
 
     /// Serves on `port` until killed.
@@ -88,7 +95,7 @@ impl Peer {
                 .enable_all()
                 .build()?
                 .block_on(server().add_service(RawEcho).serve(address))?,
-            Self::Okra => anyhow::bail!("okra is a binary of its own"),
+            Self::Okra | Self::OkraNative => anyhow::bail!("okra is a binary of its own"),
         }
         Ok(())
     }
@@ -99,8 +106,11 @@ impl Peer {
 impl Server {
     /// Starts it as a process of its own, on core 0 alone if `pinned`.
     pub(crate) async fn start(peer: Peer, pinned: bool) -> anyhow::Result<Self> {
-        if peer == Peer::Okra {
+        if peer.is_okra() {
             let mut serve = Serve::graphs(tests::documented_graph("echo.json"));
+            if peer == Peer::OkraNative {
+                serve = serve.flag("--transport", "native");
+            }
             if pinned {
                 serve = serve.on_core(SERVER_CORE);
             }
