@@ -13,17 +13,26 @@ use tests::repository;
 const LAYERS: &[(&str, &[&str])] = &[
     ("exec-plan", &[]),
     ("http2-core", &[]),
-    ("kernels", &["exec-plan"]),
+    ("proto-json", &[]),
+    ("kernels-wasm", &[]),
+    ("kernels", &["exec-plan", "kernels-wasm", "proto-json"]),
+    ("packages", &["proto-json"]),
     ("models", &[]),
-    ("serve-host", &["exec-plan", "http2-core", "kernels"]),
-    ("tests", &["exec-plan", "kernels", "serve-host"]),
-    ("benches", &["exec-plan", "http2-core", "kernels", "serve-host", "tests"]),
+    ("serve-host", &["exec-plan", "http2-core", "kernels", "kernels-wasm", "packages", "proto-json"]),
+    ("tests", &["exec-plan", "kernels", "packages", "proto-json", "serve-host"]),
+    (
+        "benches",
+        &["exec-plan", "http2-core", "kernels", "kernels-wasm", "packages", "proto-json", "serve-host", "tests"],
+    ),
 ];
 
 /// What must not be anywhere below a crate.
 const ABSENT: &[(&str, &[&str])] = &[
     ("exec-plan", &["axum", "h2", "http", "http-body", "hyper", "prost", "tonic", "wasmtime"]),
     ("http2-core", &["h2", "hyper", "mio", "tokio", "tonic"]),
+    ("kernels-wasm", &["axum", "hyper", "tonic"]),
+    ("packages", &["hyper", "tokio", "tonic", "wasmtime"]),
+    ("proto-json", &["hyper", "tokio", "tonic", "wasmtime"]),
 ];
 
 /// The most lines of code in a file, without blank lines and comments.

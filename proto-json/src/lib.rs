@@ -1,0 +1,1 @@
+//! Protobuf schemas from descriptor sets, and the JSON mapping over them.
