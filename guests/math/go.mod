@@ -1,0 +1,3 @@
+module example.com/okra/math
+
+go 1.24
