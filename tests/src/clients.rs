@@ -49,6 +49,15 @@ pub fn h2load() -> anyhow::Result<Option<Command>> {
     if there { Ok(Some(Command::new("h2load"))) } else { missing("h2load") }
 }
 
+/// Whether `strace` is there, which the system brings.
+///
+/// # Errors
+/// If it is missing where `CI` is set.
+pub fn has_strace() -> anyhow::Result<bool> {
+    let there = Command::new("strace").arg("--version").output().is_ok();
+    Ok(there || missing("strace")?.is_some())
+}
+
 /// A script in `tests/clients`.
 pub fn script(path: &str) -> PathBuf {
     repository().join("tests/clients").join(path)

@@ -10,10 +10,14 @@
 //! every server is stopped by its process id and every file lies in a directory that goes with it.
 
 pub mod admin;
+pub mod bystander;
 pub mod clients;
 pub mod graph;
+pub mod process;
+pub mod raw;
 pub mod rpc;
 pub mod server;
+pub mod strace;
 pub mod upstream;
 mod wire;
 
@@ -36,6 +40,12 @@ pub fn documented_graph(file: &str) -> PathBuf {
 /// Whether the long forms were asked for: `OKRA_LONG=1 tests/run`.
 pub fn long_form() -> bool {
     std::env::var_os("OKRA_LONG").is_some_and(|value| value == "1")
+}
+
+/// Says what was measured, or that something could not be tried, beside the result of a test.
+#[expect(clippy::print_stdout, reason = "figures belong to the result")]
+pub fn say(text: impl std::fmt::Display) {
+    println!("{text}");
 }
 
 /// Waits until `probe` gives something, at most [`SOON`].

@@ -23,7 +23,9 @@ use crate::{SOON, eventually};
 pub struct Serve {
     arguments: Vec<OsString>,
     data: Option<PathBuf>,
-    core: Option<usize>,
+    wrapper: Vec<OsString>,
+    /// What says that it has started.
+    probe: &'static str,
 }
 
 /// A running server. Dropping it kills it.
@@ -89,12 +91,13 @@ pub fn okra(arguments: &[&str]) -> anyhow::Result<Finished> {
 impl Serve {
     /// A server of the graph at `path`, or of all graphs in that directory.
     pub fn graphs(path: impl AsRef<Path>) -> Self {
-        Self::empty().flag("--graphs", path.as_ref().display())
+        Self { probe: "/readyz", ..Self::empty().flag("--graphs", path.as_ref().display()) }
     }
 
-    /// A server without graphs.
+    /// A server without graphs, but for those in its data directory. It has started once it is alive; it is
+    /// ready only when something serves.
     pub fn empty() -> Self {
-        Self { arguments: Vec::new(), data: None, core: None }
+        Self { arguments: Vec::new(), data: None, wrapper: Vec::new(), probe: "/healthz" }
     }
 
     /// Adds `--name value`.
@@ -113,24 +116,31 @@ impl Serve {
 
     /// Runs it on one core alone.
     #[must_use]
-    pub fn on_core(mut self, core: usize) -> Self {
-        self.core = Some(core);
+    pub fn on_core(self, core: usize) -> Self {
+        self.within(["taskset", "-c", &core.to_string()])
+    }
+
+    /// Lets another program start it: one that ends by becoming what its last arguments name, so that the
+    /// process id stays.
+    #[must_use]
+    pub fn within<'a>(mut self, wrapper: impl IntoIterator<Item = &'a str>) -> Self {
+        self.wrapper = wrapper.into_iter().map(OsString::from).collect();
         self
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts it and waits until it is ready, or alive if it has no graphs.
     ///
     /// # Errors
     /// What it wrote, if it does not become ready.
     pub async fn start(self) -> anyhow::Result<Okra> {
         let own = if self.data.is_none() { Some(TempDir::new()?) } else { None };
         let data = self.data.as_deref().or(own.as_ref().map(TempDir::path)).expect("one of the two is set");
-        let mut command = match self.core {
+        let mut command = match self.wrapper.split_first() {
             None => Command::new(binary()),
-            Some(core) => {
-                let mut taskset = Command::new("taskset");
-                taskset.args(["-c", &core.to_string()]).arg(binary());
-                taskset
+            Some((program, arguments)) => {
+                let mut wrapped = Command::new(program);
+                wrapped.args(arguments).arg(binary());
+                wrapped
             }
         };
         let mut process = command
@@ -153,8 +163,10 @@ impl Serve {
         };
         let admin = Admin::new(admin);
         let okra = Okra { process, service, admin, log, _data: own };
-        eventually("/readyz", async || Ok(okra.admin.get("/readyz").await.ok().filter(|r| r.status == 200)))
-            .await?;
+        eventually(self.probe, async || {
+            Ok(okra.admin.get(self.probe).await.ok().filter(|r| r.status == 200))
+        })
+        .await?;
         Ok(okra)
     }
 }
@@ -259,6 +271,11 @@ impl Log {
     /// Whether some line contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.0.lock().iter().any(|line| line.contains(text))
+    }
+
+    /// How many lines contain `text`.
+    pub fn count(&self, text: &str) -> usize {
+        self.0.lock().iter().filter(|line| line.contains(text)).count()
     }
 
     fn collect(

@@ -22,7 +22,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tests", &["exec-plan", "kernels", "packages", "proto-json", "serve-host"]),
     (
         "benches",
-        &["exec-plan", "http2-core", "kernels", "kernels-wasm", "packages", "proto-json", "serve-host", "tests"],
+        &[
+            "exec-plan",
+            "http2-core",
+            "kernels",
+            "kernels-wasm",
+            "packages",
+            "proto-json",
+            "serve-host",
+            "tests",
+        ],
     ),
 ];
 

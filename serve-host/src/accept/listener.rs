@@ -101,6 +101,13 @@ impl Doorman {
             Ok((stream, peer)) => {
                 self.pause = MIN_PAUSE;
                 self.stats.note_accepted();
+                if !self.has_reserve() {
+                    // The last file went to this connection, and whoever comes next would get no answer.
+                    drop(stream);
+                    self.stats.note_cut(Cut::NoFiles, Some(peer));
+                    self.reserve = reserve();
+                    return None;
+                }
                 // Only Linux lets it be inherited from the listener; failing leaves the connection slower.
                 let _ = stream.set_nodelay(true);
                 Some((stream, peer))
@@ -117,6 +124,15 @@ impl Doorman {
                 None
             }
         }
+    }
+
+    /// Whether the reserve is there, or can be had again: another thread may have got it while this one had
+    /// given it up.
+    fn has_reserve(&mut self) -> bool {
+        if self.reserve.is_none() {
+            self.reserve = reserve();
+        }
+        self.reserve.is_some()
     }
 
     /// Gives up the reserve to accept those who wait, only to close them: they learn at once what they
