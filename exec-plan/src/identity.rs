@@ -91,6 +91,25 @@ impl Version {
     }
 }
 
+impl Version {
+    /// The version that a call asks for: also with a `v` before it, and with fewer than three numbers, so
+    /// that `v1`, `1` and `1.0` are `1.0.0`.
+    ///
+    /// # Errors
+    /// It is none of that.
+    pub fn asked(text: &str) -> Result<Self, InvalidVersion> {
+        let bare = text.strip_prefix('v').unwrap_or(text);
+        let numbers = bare.find(['-', '+']).map_or(bare, |end| &bare[..end]);
+        let padding = match numbers.matches('.').count() {
+            0 => ".0.0",
+            1 => ".0",
+            _ => "",
+        };
+        let whole = format!("{numbers}{padding}{}", &bare[numbers.len()..]);
+        semver::Version::parse(&whole).map(Self).map_err(|_| InvalidVersion(text.to_owned()))
+    }
+}
+
 impl FromStr for Version {
     type Err = InvalidVersion;
 
@@ -196,6 +215,22 @@ mod tests {
         assert!(versions.is_sorted());
         assert_eq!("3".parse::<Version>().unwrap().to_string(), "3.0.0");
         assert!("v1".parse::<Version>().is_err());
+    }
+
+    #[test]
+    fn a_call_may_ask_for_a_version_in_short() {
+        for (asked, version) in [
+            ("v1", "1.0.0"),
+            ("1", "1.0.0"),
+            ("v1.2", "1.2.0"),
+            ("1.2.3", "1.2.3"),
+            ("v2-beta.1", "2.0.0-beta.1"),
+        ] {
+            assert_eq!(Version::asked(asked).map(|v| v.to_string()), Ok(version.to_owned()), "{asked}");
+        }
+        for bad in ["", "v", "vv1", "1.2.3.4", "one", "01", "1..2", " 1"] {
+            assert_eq!(Version::asked(bad), Err(InvalidVersion(bad.to_owned())));
+        }
     }
 
     #[test]

@@ -46,8 +46,9 @@ pub use crate::metadata::{InvalidName, Metadata, is_valid_name};
 pub use crate::plan::{Class, ExecPlan, GraphSource};
 pub use crate::ports::{Inputs, Outputs, Ports, ReadInputs};
 pub use crate::store::{
-    DiskError, EvictError, Finding, GraphStatus, OpenError, PlanLease, PlanStore, PublishError, Recovery,
-    ReleaseId, Role, StageError, Staged, StoreOptions, SwapCause, SwapReceipt, Unresolved, VersionStatus,
+    Disk, DiskError, DiskStep, DiskWatch, EvictError, Finding, GraphStatus, InstallError, Installed,
+    OpenError, PlanLease, PlanStore, PublishError, Recovery, ReleaseId, Role, StageError, Staged,
+    StoreOptions, SwapCause, SwapReceipt, Unresolved, VersionStatus, is_unfinished,
 };
 pub use crate::trace::{InvalidTraceParent, NodeEnd, TraceEvent, TraceParent, TraceSink};
 pub use crate::value::{Handle, Type, TypeSet, Value};

@@ -23,6 +23,7 @@ mod catalog;
 mod compiler;
 mod disk;
 mod error;
+mod install;
 mod lease;
 mod ledger;
 mod receipt;
@@ -39,13 +40,15 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use self::archive::Archive;
 use self::catalog::{Catalog, Place};
 use self::compiler::Compiler;
 pub use self::disk::DiskError;
-use self::disk::{Disk, Watch};
+pub use self::disk::{Disk, DiskStep, DiskWatch, is_unfinished};
 pub use self::error::{EvictError, OpenError, PublishError, StageError, Unresolved};
+pub use self::install::{InstallError, Installed};
 pub use self::ledger::Role;
 use self::ledger::{Ledger, Staging};
 use self::receipt::{Passage, SwapLog};
@@ -68,6 +71,8 @@ pub struct PlanStore {
     compiler: Compiler,
     keep: NonZeroUsize,
     books: Mutex<Books>,
+    /// Counts the changes of the catalog.
+    flips: watch::Sender<u64>,
 }
 
 /// How a store is opened.
@@ -129,10 +134,10 @@ impl PlanStore {
     /// # Errors
     /// [`OpenError`] if the directory cannot be used at all.
     pub fn open(options: StoreOptions) -> Result<(Self, Recovery), OpenError> {
-        Self::open_watched(options, Watch::NOBODY)
+        Self::open_watched(options, DiskWatch::NOBODY)
     }
 
-    fn open_watched(options: StoreOptions, watch: Watch) -> Result<(Self, Recovery), OpenError> {
+    fn open_watched(options: StoreOptions, watch: DiskWatch) -> Result<(Self, Recovery), OpenError> {
         let StoreOptions { kernels, env, dir, keep } = options;
         let compiler = Compiler { kernels, env };
         let (archive, ledger, recovery) = match dir.map(|dir| dir.join(GRAPHS_DIR)) {
@@ -149,7 +154,8 @@ impl PlanStore {
         let releases = ledger.graphs.values().flat_map(|record| &record.releases);
         let plans = releases.filter_map(Release::plan).map(Arc::downgrade).collect();
         let books = Mutex::new(Books { ledger, archive, plans });
-        Ok((Self { catalog, swaps: SwapLog::default(), compiler, keep, books }, recovery))
+        let flips = watch::Sender::new(0);
+        Ok((Self { catalog, swaps: SwapLog::default(), compiler, keep, books, flips }, recovery))
     }
 }
 
@@ -177,6 +183,21 @@ impl PlanStore {
     #[inline]
     pub fn resolve_default(&self) -> Option<PlanLease> {
         self.lease(Catalog::by_default)
+    }
+
+    /// Whether something serves an RPC service, `package.Service`.
+    pub fn serves(&self, service: &str) -> bool {
+        self.catalog.load().service(service).is_some()
+    }
+
+    /// The RPC services that are served, in order, each with the label of the plan that serves it.
+    pub fn services(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.catalog.load().services()
+    }
+
+    /// Tells of every change of what serves, after it is visible: the number counts them.
+    pub fn flips(&self) -> watch::Receiver<u64> {
+        self.flips.subscribe()
     }
 
     /// Every graph, by name.
@@ -353,8 +374,19 @@ impl PlanStore {
         let mut books = self.books.lock();
         let mut next = books.ledger.clone();
         edit(&mut next)?;
+        Ok(self.apply(&mut books, next, graph, cause)?)
+    }
+
+    /// Saves a ledger, shows it to readers, and says what that did to one graph.
+    fn apply(
+        &self,
+        books: &mut Books,
+        next: Ledger,
+        graph: &GraphName,
+        cause: SwapCause,
+    ) -> Result<SwapReceipt, DiskError> {
         books.save(next)?;
-        let before = self.flip(&books);
+        let before = self.flip(books);
         let after = self.catalog.load();
         let (old, new) = (before.seat(graph.as_str()), after.seat(graph.as_str()));
         let serving = |seat: &Arc<release::Seat>| ReleaseId::from(&**seat.tenant().plan());
@@ -372,7 +404,9 @@ impl PlanStore {
     /// Shows readers what the ledger says by now, and returns what they saw until now.
     fn flip(&self, books: &Books) -> Arc<Catalog> {
         let next = self.catalog.load().next(&books.ledger);
-        self.catalog.swap(Arc::new(next))
+        let before = self.catalog.swap(Arc::new(next));
+        self.flips.send_modify(|count| *count += 1);
+        before
     }
 }
 
@@ -399,7 +433,7 @@ impl Books {
     /// Saves a ledger, and only then takes it over.
     fn save(&mut self, ledger: Ledger) -> Result<(), DiskError> {
         if let Some(archive) = &mut self.archive {
-            archive.save(&ledger)?;
+            archive.save(&ledger).inspect_err(|_| archive.restore(&self.ledger))?;
         }
         self.ledger = ledger;
         Ok(())

@@ -213,7 +213,7 @@ impl ServeHost {
         };
         let version = match text(["okra-graph-version", "sr-graph-version"]) {
             None => None,
-            Some(version) => match version.parse::<Version>() {
+            Some(version) => match Version::asked(&version) {
                 Ok(version) => Some(version),
                 Err(_) => return Err(Rejection::InvalidVersion { version }),
             },

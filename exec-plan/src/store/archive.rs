@@ -75,13 +75,25 @@ impl Archive {
         if self.saved.as_ref() == Some(&state) {
             return Ok(());
         }
-        self.saved = None;
-        self.disk.replace(STATE_COPY, &state)?;
+        let before = self.saved.take();
+        if let Err(error) = self.disk.replace(STATE_COPY, &state) {
+            // Neither file was touched.
+            self.saved = before;
+            return Err(error);
+        }
         self.disk.replace(STATE, &state)?;
         self.disk.sync_names()?;
         self.saved = Some(state);
         self.sweep(ledger);
         Ok(())
+    }
+
+    /// After a change that could not be saved: the files say again what they said before it, as far as
+    /// the disk allows. Whatever is left is cleared away by the next change or the next opening.
+    pub(super) fn restore(&mut self, ledger: &Ledger) {
+        if self.save(ledger).is_ok() {
+            self.sweep(ledger);
+        }
     }
 
     /// Removes documents that no state names. What cannot be removed now is tried again after the next

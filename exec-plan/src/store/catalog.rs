@@ -59,6 +59,15 @@ impl Catalog {
         self.services.get(service).map(|seat| Place::Seat(seat))
     }
 
+    /// The services, in order, each with the label of the plan that serves it.
+    pub(super) fn services(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let label = |seat: &Arc<Seat>| seat.tenant().plan().label().clone();
+        let mut services: Vec<_> =
+            self.services.iter().map(|(service, seat)| (service.clone(), label(seat))).collect();
+        services.sort_unstable();
+        services
+    }
+
     /// What answers the calls that name no graph.
     pub(super) fn by_default(&self) -> Option<Place<'_>> {
         let DefaultGraph { name, version } = self.default.as_ref()?;

@@ -6,35 +6,58 @@
 //! is written and every change is refused, until the store is opened anew and looks at what is there.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A directory, and the right to write to it.
-pub(super) struct Disk {
+#[derive(Debug)]
+pub struct Disk {
     dir: PathBuf,
     /// The directory itself; holds the lock that keeps other processes out.
     handle: File,
     read_only: Option<Arc<str>>,
-    watch: Watch,
+    watch: DiskWatch,
 }
 
 /// A step about to be taken.
-#[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests look at what a step is about"))]
-pub(super) enum Step<'a> {
-    Write { path: &'a Path, bytes: &'a [u8] },
-    SyncFile { path: &'a Path },
-    Rename { from: &'a Path, to: &'a Path },
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum DiskStep<'a> {
+    /// To write a file that nobody reads yet.
+    Write {
+        /// The file.
+        path: &'a Path,
+        /// All of its bytes.
+        bytes: &'a [u8],
+    },
+    /// To make the bytes of a file durable.
+    SyncFile {
+        /// The file.
+        path: &'a Path,
+    },
+    /// To give a file its name, in place of what has it.
+    Rename {
+        /// Its name until now.
+        from: &'a Path,
+        /// Its name from then on.
+        to: &'a Path,
+    },
+    /// To make the names in the directory durable.
     SyncDir,
-    Remove { path: &'a Path },
+    /// To remove a file.
+    Remove {
+        /// The file.
+        path: &'a Path,
+    },
 }
 
-/// Sees every step before it is taken, and may make it fail.
-pub(super) struct Watch(Option<Box<Watcher>>);
+/// Sees every step before it is taken, and may make it fail: how tests pull the plug.
+pub struct DiskWatch(Option<Box<Watcher>>);
 
-type Watcher = dyn FnMut(&Step<'_>) -> io::Result<()> + Send;
+type Watcher = dyn FnMut(&DiskStep<'_>) -> io::Result<()> + Send;
 
 /// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -64,18 +87,18 @@ const QUARANTINE: &str = "quarantine";
 /// The ending of files that are being written.
 const UNFINISHED: &str = ".tmp";
 
-// === impl Watch ===
+// === impl DiskWatch ===
 
-impl Watch {
+impl DiskWatch {
     /// Nobody watches.
-    pub(super) const NOBODY: Self = Self(None);
+    pub const NOBODY: Self = Self(None);
 
-    #[cfg(test)]
-    pub(super) fn by(watch: impl FnMut(&Step<'_>) -> io::Result<()> + Send + 'static) -> Self {
+    /// Watched by this function.
+    pub fn by(watch: impl FnMut(&DiskStep<'_>) -> io::Result<()> + Send + 'static) -> Self {
         Self(Some(Box::new(watch)))
     }
 
-    fn take<T>(&mut self, step: &Step<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    fn take<T>(&mut self, step: &DiskStep<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         if let Some(watch) = &mut self.0 {
             watch(step)?;
         }
@@ -83,11 +106,20 @@ impl Watch {
     }
 }
 
+impl fmt::Debug for DiskWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DiskWatch").field(&self.0.is_some()).finish()
+    }
+}
+
 // === impl Disk ===
 
 impl Disk {
     /// Opens a directory, which is made if it is not there. `None` if another process has it open.
-    pub(super) fn open(dir: PathBuf, watch: Watch) -> Result<Option<Self>, DiskError> {
+    ///
+    /// # Errors
+    /// It can be neither opened nor made.
+    pub fn open(dir: PathBuf, watch: DiskWatch) -> Result<Option<Self>, DiskError> {
         make_dirs(&dir).map_err(|source| failed("make", &dir, source))?;
         let handle = File::open(&dir).map_err(|source| failed("open", &dir, source))?;
         match handle.try_lock() {
@@ -98,17 +130,21 @@ impl Disk {
         Ok(Some(Self { dir, handle, read_only: None, watch }))
     }
 
-    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+    /// Where a file of this name is.
+    pub fn path_of(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
     /// Why nothing more is written, if so.
-    pub(super) fn read_only(&self) -> Option<&Arc<str>> {
+    pub fn read_only(&self) -> Option<&Arc<str>> {
         self.read_only.as_ref()
     }
 
     /// The files in the directory, by name.
-    pub(super) fn files(&self) -> Result<Vec<OsString>, DiskError> {
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub fn files(&self) -> Result<Vec<OsString>, DiskError> {
         let list = || {
             let mut names = Vec::new();
             for entry in fs::read_dir(&self.dir)? {
@@ -124,7 +160,10 @@ impl Disk {
     }
 
     /// The bytes of a file, of which no more than `limit` are read; `None` if there is none.
-    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, DiskError> {
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, DiskError> {
         let path = self.path_of(name);
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
@@ -139,7 +178,10 @@ impl Disk {
     }
 
     /// Replaces a file whole. Its name is durable once [`sync_names`](Self::sync_names) has returned.
-    pub(super) fn replace(&mut self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    ///
+    /// # Errors
+    /// A step failed; the old file, if there was one, is as it was.
+    pub fn replace(&mut self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
         self.check_writable()?;
         let path = self.path_of(name);
         let unfinished = self.path_of(&format!("{name}{UNFINISHED}"));
@@ -147,29 +189,38 @@ impl Disk {
         if result.is_err() {
             // If even that fails, the next opening clears it away.
             let _left_over =
-                self.watch.take(&Step::Remove { path: &unfinished }, || fs::remove_file(&unfinished));
+                self.watch.take(&DiskStep::Remove { path: &unfinished }, || fs::remove_file(&unfinished));
         }
         result
     }
 
     /// Makes durable which names the directory has.
-    pub(super) fn sync_names(&mut self) -> Result<(), DiskError> {
+    ///
+    /// # Errors
+    /// It is unknown what is durable: nothing more is written.
+    pub fn sync_names(&mut self) -> Result<(), DiskError> {
         self.check_writable()?;
-        let synced = self.watch.take(&Step::SyncDir, || self.handle.sync_all());
+        let synced = self.watch.take(&DiskStep::SyncDir, || self.handle.sync_all());
         synced.map_err(|source| self.no_longer_write(failed("sync", &self.dir, source)))
     }
 
     /// Removes a file that nobody needs.
-    pub(super) fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+    ///
+    /// # Errors
+    /// It is still there.
+    pub fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         self.check_writable()?;
         let path = self.path_of(name);
         self.watch
-            .take(&Step::Remove { path: &path }, || fs::remove_file(&path))
+            .take(&DiskStep::Remove { path: &path }, || fs::remove_file(&path))
             .map_err(|source| failed("remove", &path, source))
     }
 
     /// Moves a file to where nobody reads it, and returns its name from there on.
-    pub(super) fn set_aside(&mut self, name: &str) -> Result<String, DiskError> {
+    ///
+    /// # Errors
+    /// It is where it was.
+    pub fn set_aside(&mut self, name: &str) -> Result<String, DiskError> {
         self.check_writable()?;
         let quarantine = self.path_of(QUARANTINE);
         make_dirs(&quarantine).map_err(|source| failed("make", &quarantine, source))?;
@@ -182,7 +233,7 @@ impl Disk {
         }
         let (from, to) = (self.path_of(name), self.path_of(&kept_as));
         self.watch
-            .take(&Step::Rename { from: &from, to: &to }, || fs::rename(&from, &to))
+            .take(&DiskStep::Rename { from: &from, to: &to }, || fs::rename(&from, &to))
             .map_err(|source| failed("move", &from, source))?;
         Ok(kept_as)
     }
@@ -195,13 +246,13 @@ impl Disk {
         };
         let file = self
             .watch
-            .take(&Step::Write { path: unfinished, bytes }, write)
+            .take(&DiskStep::Write { path: unfinished, bytes }, write)
             .map_err(|source| failed("write", unfinished, source))?;
         self.watch
-            .take(&Step::SyncFile { path: unfinished }, || file.sync_all())
+            .take(&DiskStep::SyncFile { path: unfinished }, || file.sync_all())
             .map_err(|source| self.no_longer_write(failed("sync", unfinished, source)))?;
         self.watch
-            .take(&Step::Rename { from: unfinished, to: path }, || fs::rename(unfinished, path))
+            .take(&DiskStep::Rename { from: unfinished, to: path }, || fs::rename(unfinished, path))
             .map_err(|source| failed("rename", unfinished, source))
     }
 
@@ -223,7 +274,7 @@ impl Disk {
 }
 
 /// Whether a file is one that was being written when the process ended.
-pub(super) fn is_unfinished(name: &str) -> bool {
+pub fn is_unfinished(name: &str) -> bool {
     name.ends_with(UNFINISHED)
 }
 

@@ -206,7 +206,7 @@ impl Ledger {
     }
 
     /// Whether a release may serve beside everything else that does or may at any time.
-    fn admit(&self, name: &GraphName, id: &ReleaseId) -> Result<(), PublishError> {
+    pub(super) fn admit(&self, name: &GraphName, id: &ReleaseId) -> Result<(), PublishError> {
         let release = self.graph(name)?.get(id).ok_or_else(|| unknown(name, &id.version))?;
         let plan = match &release.body {
             ReleaseBody::Ready(resident) => resident.plan(),
@@ -235,7 +235,7 @@ impl Ledger {
         })
     }
 
-    fn change(&mut self, name: &GraphName, edit: impl FnOnce(&mut GraphRecord)) {
+    pub(super) fn change(&mut self, name: &GraphName, edit: impl FnOnce(&mut GraphRecord)) {
         if let Some(record) = self.graphs.get_mut(name) {
             edit(record);
             record.tidy();
@@ -307,7 +307,7 @@ impl GraphRecord {
         self.releases.push(release);
     }
 
-    fn mark_published(&mut self, id: &ReleaseId) {
+    pub(super) fn mark_published(&mut self, id: &ReleaseId) {
         if let Some(release) = self.releases.iter_mut().find(|release| release.id == *id) {
             release.published = true;
         }

@@ -54,6 +54,8 @@ pub enum SwapCause {
     Pin,
     /// To publish a version.
     Publish,
+    /// To forget what may have served.
+    Retire,
     /// To go back to the version before.
     Rollback,
     /// To serve what is active again.

@@ -12,7 +12,7 @@ use std::path::Path;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::disk::Watch;
+use super::disk::DiskWatch;
 use super::*;
 use crate::context::RequestContext;
 use crate::fault::Fault;

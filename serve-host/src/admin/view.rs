@@ -151,6 +151,7 @@ pub(super) struct ReceiptView {
 pub(super) enum CauseView {
     Pin,
     Publish,
+    Retire,
     Rollback,
     Unpin,
     Withdraw,
@@ -276,6 +277,7 @@ impl From<SwapCause> for CauseView {
         match cause {
             SwapCause::Pin => Self::Pin,
             SwapCause::Publish => Self::Publish,
+            SwapCause::Retire => Self::Retire,
             SwapCause::Rollback => Self::Rollback,
             SwapCause::Unpin => Self::Unpin,
             SwapCause::Withdraw => Self::Withdraw,

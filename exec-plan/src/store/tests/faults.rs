@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::archive::STATE;
-use super::super::disk::Step;
+use super::super::archive::{STATE, STATE_COPY};
+use super::super::disk::DiskStep;
 use super::*;
 
 /// A change, as data, so that a history of them can be run again and again.
@@ -21,6 +21,9 @@ enum Change {
     Pin(&'static str, Option<&'static str>),
     Withdraw(&'static str),
     Evict(&'static str, &'static str),
+    Install(GraphSource),
+    /// Every content of a version; what is left takes its place.
+    Retire(&'static str, &'static str),
 }
 
 /// The kinds of step, without what they are about.
@@ -61,6 +64,13 @@ impl Change {
             Self::Pin(graph, text) => store.pin(&name(graph), text.map(version).as_ref()).map(drop)?,
             Self::Withdraw(graph) => store.withdraw(&name(graph)).map(drop)?,
             Self::Evict(graph, text) => store.evict(&name(graph), &version(text))?,
+            Self::Install(source) => store.install(source, &|_| true).map(drop)?,
+            Self::Retire(graph, text) => {
+                let held = store.get(&name(graph)).map(|status| status.versions).unwrap_or_default();
+                let held = held.into_iter().map(|v| ReleaseId { version: v.version, hash: v.hash });
+                let (ends, rest): (Vec<_>, Vec<_>) = held.partition(|id| id.version == version(text));
+                store.retire(&name(graph), &ends, rest.last()).map(drop)?;
+            }
         }
         Ok(())
     }
@@ -85,6 +95,11 @@ fn history() -> Vec<Change> {
         Change::Evict("shop", "1.0.0"),
         Change::Withdraw("part"),
         Change::Evict("part", "1.0.0"),
+        Change::Install(served("route", "1.0.0", &["pkg.Route"], 1)),
+        Change::Install(served("route", "1.0.0", &["pkg.Route"], 2)),
+        Change::Install(served("route", "2.0.0", &["pkg.Route"], 3)),
+        Change::Retire("route", "2.0.0"),
+        Change::Retire("route", "1.0.0"),
     ]
 }
 
@@ -99,11 +114,11 @@ fn states(history: &[Change]) -> Vec<Vec<GraphStatus>> {
     states
 }
 
-fn kind(step: &Step<'_>) -> Kind {
+fn kind(step: &DiskStep<'_>) -> Kind {
     match step {
-        Step::Write { .. } => Kind::Write,
-        Step::SyncFile { .. } | Step::SyncDir => Kind::Sync,
-        Step::Rename { .. } | Step::Remove { .. } => Kind::Name,
+        DiskStep::Write { .. } => Kind::Write,
+        DiskStep::SyncFile { .. } | DiskStep::SyncDir => Kind::Sync,
+        DiskStep::Rename { .. } | DiskStep::Remove { .. } => Kind::Name,
     }
 }
 
@@ -114,9 +129,9 @@ fn run(store: &PlanStore, history: &[Change]) -> usize {
 
 fn open_watched(
     dir: &TempDir,
-    watch: impl FnMut(&Step<'_>) -> io::Result<()> + Send + 'static,
+    watch: impl FnMut(&DiskStep<'_>) -> io::Result<()> + Send + 'static,
 ) -> Result<PlanStore, OpenError> {
-    PlanStore::open_watched(options(Some(dir.path())), Watch::by(watch)).map(|(store, _)| store)
+    PlanStore::open_watched(options(Some(dir.path())), DiskWatch::by(watch)).map(|(store, _)| store)
 }
 
 /// The same directory, but for one file.
@@ -131,6 +146,21 @@ fn without(dir: &TempDir, missing: &str) -> TempDir {
         }
     }
     other
+}
+
+/// Documents that the store does not need, and files that were being written.
+fn strays(dir: &TempDir, store: &PlanStore) -> Vec<String> {
+    let files = fs::read_dir(dir.path().join(GRAPHS_DIR)).unwrap();
+    let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let needed = |name: &String| match super::super::archive::parse_document_file(name) {
+        None => name == STATE || name == STATE_COPY,
+        Some((graph, digest)) => {
+            let books = store.books.lock();
+            let record = books.ledger.graphs.get(&graph);
+            record.is_some_and(|record| record.releases.iter().any(|release| release.digest == digest))
+        }
+    };
+    names.filter(|name| !needed(name)).collect()
 }
 
 fn gone() -> io::Error {
@@ -151,7 +181,7 @@ fn a_kill_at_any_step_leaves_the_state_before_or_after() {
                 return Ok(());
             }
             // The worst a write can leave is half of itself; nothing happens after that.
-            if let (Step::Write { path, bytes }, true) = (step, step_number == stop) {
+            if let (DiskStep::Write { path, bytes }, true) = (step, step_number == stop) {
                 fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
             }
             Err(gone())
@@ -215,7 +245,9 @@ fn a_step_that_fails_refuses_its_change_and_no_other() {
             let after = states.get(done + 1).unwrap_or(&states[done]);
             assert!(found == states[done] || found == *after, "step {failing}: {found:#?}");
         } else {
-            // What was refused has not happened, and does not come to light later.
+            // What was refused has not happened, leaves no file, and does not come to light later.
+            let refused = done < history.len();
+            assert!(!refused || strays(&dir, &store).is_empty(), "step {failing}");
             assert_eq!(open(&without(&dir, "nothing")).0.list(), states[done], "step {failing}");
             // There is room again: the same change is accepted now.
             assert!(store.read_only().is_none());
@@ -273,11 +305,13 @@ fn a_disk_that_takes_nothing_still_serves_what_it_holds() {
     let list = store.list();
     drop(store);
     let read_only = || io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
-    let watch = Watch::by(move |_| Err(read_only()));
+    let watch = DiskWatch::by(move |_| Err(read_only()));
     let (store, recovery) = PlanStore::open_watched(options(Some(dir.path())), watch).unwrap();
     assert_eq!((recovery.serving, recovery.findings), (2, vec![]));
     for change in &history[6..] {
-        assert!(change.apply(&store).is_err());
+        // To let go what is not held, or publish what is active, changes nothing, so it needs no disk.
+        let needs_none = matches!(change, Change::Pin(_, None) | Change::Publish("shop", "2.0.0"));
+        assert_eq!(change.apply(&store).is_err(), !needs_none);
     }
     assert_eq!(store.list(), list);
     assert_eq!(serving(&store, "shop").unwrap(), "2.0.0");
@@ -305,22 +339,22 @@ fn a_change_that_changes_nothing_takes_no_step() {
 // === impl Platter ===
 
 impl Platter {
-    fn take(&mut self, step: &Step<'_>) {
+    fn take(&mut self, step: &DiskStep<'_>) {
         let name = |path: &Path| path.file_name().unwrap().to_owned();
         match step {
-            Step::Write { path, bytes } => {
+            DiskStep::Write { path, bytes } => {
                 let inode = Inode(Arc::new(Mutex::new((bytes.to_vec(), false))));
                 self.pending.push(Effect::Link(name(path), inode));
             }
-            Step::SyncFile { path } => {
+            DiskStep::SyncFile { path } => {
                 let inode = Self::after(&self.durable, &self.pending).remove(&name(path)).unwrap();
                 // The outcomes of earlier cuts must not see this, so the inode is replaced by a synced one.
                 let synced = Inode(Arc::new(Mutex::new((inode.0.lock().0.clone(), true))));
                 self.pending.push(Effect::Link(name(path), synced));
             }
-            Step::Rename { from, to } => self.pending.push(Effect::Rename(name(from), name(to))),
-            Step::Remove { path } => self.pending.push(Effect::Unlink(name(path))),
-            Step::SyncDir => {
+            DiskStep::Rename { from, to } => self.pending.push(Effect::Rename(name(from), name(to))),
+            DiskStep::Remove { path } => self.pending.push(Effect::Unlink(name(path))),
+            DiskStep::SyncDir => {
                 self.durable = Self::after(&self.durable, &std::mem::take(&mut self.pending));
             }
         }

@@ -374,3 +374,68 @@ fn reports_are_plain_json() {
     assert_eq!(list[0]["versions"][0]["roles"], serde_json::json!(["active"]));
     assert_eq!(list[0]["serves"], serde_json::json!(["pkg.A"]));
 }
+
+fn route(version: &str, content: i64) -> GraphSource {
+    served("route", version, &["pkg.Route"], content)
+}
+
+#[test]
+fn installing_stages_and_publishes_as_one_change() {
+    let store = in_memory();
+    let mut flips = store.flips();
+    let before = *flips.borrow_and_update();
+    let first = store.install(&route("1.0.0", 1), &|_| false).unwrap();
+    assert_eq!(*flips.borrow_and_update(), before + 1);
+    assert_eq!(first.receipt.unwrap().to, Some(first.staged.release.clone()));
+    assert!(store.serves("pkg.Route") && !store.serves("pkg.Other"));
+    let label = store.resolve_service("pkg.Route").unwrap().label().clone();
+    assert_eq!(store.services(), [("pkg.Route".into(), label)]);
+
+    let again = store.install(&route("1.0.0", 1), &|_| false).unwrap();
+    assert!(!again.staged.is_new && again.receipt.unwrap().id.is_none());
+    let own = [first.staged.release];
+    let second = store.install(&route("1.0.0", 2), &|id| own.contains(id)).unwrap();
+    assert_eq!(second.receipt.unwrap().from, Some(own[0].clone()));
+    assert_eq!(store.get(&name("route")).unwrap().previous, Some(own[0].clone()));
+}
+
+#[test]
+fn installing_displaces_nothing_of_others() {
+    let store = in_memory();
+    store.deploy(&route("1.0.0", 1));
+    let refused = store.install(&route("1.0.0", 2), &|_| false).unwrap_err();
+    let InstallError::Stage(refused) = refused else { panic!("{refused:?}") };
+    assert!(matches!(*refused, StageError::Conflict { .. }), "{refused:?}");
+    let beside = store.install(&route("2.0.0", 2), &|_| false).unwrap();
+    assert_eq!((beside.staged.is_new, beside.receipt), (true, None));
+    assert_eq!(serving(&store, "route").unwrap(), "1.0.0");
+    let taken = store.install(&served("other", "1.0.0", &["pkg.Route"], 1), &|_| true).unwrap_err();
+    let InstallError::Publish(taken) = taken else { panic!("{taken:?}") };
+    assert!(matches!(*taken, PublishError::ServiceTaken { .. }), "{taken:?}");
+    assert!(store.get(&name("other")).is_none(), "half an installation");
+}
+
+#[test]
+fn what_is_retired_is_gone_and_its_calls_go_on() {
+    let store = in_memory();
+    let install = |source| store.install(&source, &|_| true).unwrap().staged.release;
+    let old = install(route("1.0.0", 1));
+    let new = install(route("2.0.0", 2));
+    let held = store.resolve_service("pkg.Route").unwrap();
+    let receipt = store.retire(&name("route"), std::slice::from_ref(&new), Some(&old)).unwrap();
+    assert_eq!((receipt.cause, receipt.from, receipt.in_flight), (SwapCause::Retire, Some(new.clone()), 1));
+    assert_eq!((receipt.to, held.version()), (Some(old.clone()), &new.version));
+    let status = store.get(&name("route")).unwrap();
+    assert_eq!((status.previous, status.versions.len()), (None, 1));
+    drop(held);
+    // Only what serves has a successor.
+    let idle = install(route("3.0.0", 3));
+    install(route("4.0.0", 4));
+    store.retire(&name("route"), &[idle], Some(&old)).unwrap();
+    assert_eq!(serving(&store, "route").unwrap(), "4.0.0");
+    let left = store.get(&name("route")).unwrap().versions;
+    let left: Vec<_> = left.into_iter().map(|v| ReleaseId { version: v.version, hash: v.hash }).collect();
+    assert!(store.retire(&name("route"), &left, None).unwrap().to.is_none());
+    assert!(store.get(&name("route")).is_none() && !store.serves("pkg.Route"));
+    assert!(store.retire(&name("route"), &left, None).is_err());
+}
