@@ -11,6 +11,7 @@
 mod check;
 mod choice;
 mod key;
+mod list;
 mod load;
 mod mistake;
 mod parts;
@@ -29,6 +30,7 @@ use exec_plan::{GraphName, StoreOptions, Version};
 
 pub use self::choice::{AccessLogging, Compression, LogFormat, Transport};
 pub use self::key::Key;
+pub use self::list::List;
 pub use self::load::{ConfigFile, Loaded, Sources};
 pub use self::mistake::{ConfigErrors, Mistake, Origin};
 pub use self::scalar::{Setting, Threads};
@@ -59,6 +61,8 @@ pub struct Config {
     pub http2: Http2,
     /// The control plane.
     pub admin: Admin,
+    /// How packages are deployed.
+    pub packages: Packages,
     /// How the host stops.
     pub drain: Drain,
     /// What is logged, and how.
@@ -76,6 +80,7 @@ impl Config {
         self.http1.each(visit);
         self.http2.each(visit);
         self.admin.each(visit);
+        self.packages.each(visit);
         self.drain.each(visit);
         self.log.each(visit);
     }
@@ -242,6 +247,40 @@ section! {
         max_waiting_changes: u32 = 4;
         /// Wrong tokens from one address within a minute, after which that address must wait.
         max_auth_failures: NonZeroU32 = const { NonZeroU32::new(10).unwrap() };
+    }
+}
+
+section! {
+    /// How packages are deployed.
+    pub struct Packages at "packages" {
+        /// The directories under which `file://` packages may be read. Without one, packages are
+        /// uploaded or come from S3.
+        roots: List<PathBuf> = List::EMPTY;
+        /// The largest package, compressed.
+        max_package: ByteSize = ByteSize::mib(64);
+        /// The most bytes that the files of a package may have together.
+        max_unpacked: ByteSize = ByteSize::mib(256);
+        /// Deploys that may wait while another one runs; more than that are refused.
+        max_waiting: u32 = 4;
+        /// A deploy must be done in this time, its upload included.
+        timeout: Duration = Duration::from_secs(180);
+        /// The buckets from which `s3://` packages may be read.
+        s3_buckets: List<String> = List::EMPTY;
+        /// The S3 server, if it is not AWS: `http://127.0.0.1:9000` for example. AWS_ENDPOINT_URL_S3 and
+        /// AWS_ENDPOINT_URL are honoured, too.
+        s3_endpoint: Option<String> = None;
+        /// The region. AWS_REGION and AWS_DEFAULT_REGION are honoured, too.
+        s3_region: Option<String> = None;
+        /// A file with the access key, instead of AWS_ACCESS_KEY_ID.
+        s3_access_key_file: Option<PathBuf> = None;
+        /// A file with the secret key, instead of AWS_SECRET_ACCESS_KEY.
+        s3_secret_key_file: Option<PathBuf> = None;
+        /// A file with the session token, instead of AWS_SESSION_TOKEN.
+        s3_session_token_file: Option<PathBuf> = None;
+        /// The longest wait for a connection to S3.
+        s3_connect_timeout: Duration = Duration::from_secs(5);
+        /// The longest time until a whole package is here from S3.
+        s3_fetch_timeout: Duration = Duration::from_secs(60);
     }
 }
 

@@ -14,6 +14,8 @@ mod accept;
 pub mod admin;
 pub mod admit;
 pub mod config;
+pub mod deploy;
+pub mod discovery;
 mod drain;
 mod grpc;
 pub mod host;

@@ -1,42 +1,52 @@
 //! Whether the host takes calls, as load balancers ask.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::watch;
 
 /// A switch that all who hold a clone see: starting, then taking calls, then draining.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<watch::Sender<Phase>>);
 
 /// Where the host is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// It is not listening yet.
-    Starting = 0,
+    #[default]
+    Starting,
     /// It takes calls.
-    Serving = 1,
+    Serving,
     /// It finishes what it has and takes no more.
-    Draining = 2,
+    Draining,
 }
 
 impl Readiness {
     /// The host is listening.
     pub fn serving(&self) {
-        self.0.fetch_max(Phase::Serving as u8, Ordering::AcqRel);
+        self.reach(Phase::Serving);
     }
 
     /// The host is going; there is no way back.
     pub fn draining(&self) {
-        self.0.fetch_max(Phase::Draining as u8, Ordering::AcqRel);
+        self.reach(Phase::Draining);
     }
 
     /// Where it is.
     pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Serving,
-            _ => Phase::Draining,
-        }
+        *self.0.borrow()
+    }
+
+    /// Tells of every step.
+    pub fn changes(&self) -> watch::Receiver<Phase> {
+        self.0.subscribe()
+    }
+
+    fn reach(&self, phase: Phase) {
+        self.0.send_if_modified(|now| {
+            let goes_on = *now < phase;
+            *now = phase.max(*now);
+            goes_on
+        });
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         http1: _,
         http2,
         admin,
+        packages,
         drain: _,
         log,
     } = config;
@@ -64,6 +65,18 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         format!("one message could be larger than messages.in_flight ({})", messages.in_flight),
         "lower it, or raise messages.in_flight",
     );
+    must(
+        packages.s3_access_key_file.is_some() == packages.s3_secret_key_file.is_some(),
+        "packages.s3_access_key_file",
+        "an access key and its secret belong together".to_owned(),
+        "set packages.s3_access_key_file and packages.s3_secret_key_file, or neither",
+    );
+    must(
+        packages.s3_endpoint.as_deref().is_none_or(is_http),
+        "packages.s3_endpoint",
+        "it is not the URL of a server".to_owned(),
+        "write for example \"http://127.0.0.1:9000\"",
+    );
     let filter = crate::logs::filter(log);
     must(
         filter.is_ok(),
@@ -81,6 +94,10 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
             "write for example \"1MiB\"",
         );
     }
+}
+
+fn is_http(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// Whether one of the two ports takes every address of the machine.

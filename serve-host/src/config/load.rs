@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::key::{ENV_PREFIX, Key};
+use super::list::SEPARATOR;
 use super::mistake::{ConfigErrors, Mistake, Origin};
 use super::scalar::{Form, Given, Setting};
 use super::{Config, check, closest};
@@ -202,7 +203,10 @@ impl Loader {
             DeValue::Boolean(boolean) => (Form::Boolean, boolean.to_string()),
             DeValue::Float(_) => (Form::Unfit("a float"), String::new()),
             DeValue::Datetime(_) => (Form::Unfit("a date"), String::new()),
-            DeValue::Array(_) => (Form::Unfit("an array"), String::new()),
+            DeValue::Array(items) => match joined(items) {
+                Some(text) => (Form::Array, text),
+                None => (Form::Unfit("an array"), String::new()),
+            },
             DeValue::Table(_) => (Form::Unfit("a table"), String::new()),
         };
         self.found(path, origin, form, text);
@@ -313,6 +317,15 @@ fn unknown(origin: Origin, path: &str, keys: &[Key]) -> Mistake {
         Some(format!("did you mean {}?", elsewhere.join(" or ")))
     };
     mistake
+}
+
+/// The strings of an array, as a flag would give them; `None` if they could not be told apart again.
+fn joined(items: &[Spanned<DeValue<'_>>]) -> Option<String> {
+    let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) if !text.contains(SEPARATOR) => Some(text.to_string()),
+        _ => None,
+    };
+    Some(items.iter().map(text).collect::<Option<Vec<_>>>()?.join(&SEPARATOR.to_string()))
 }
 
 /// An integer's decimal digits; as written if it is larger than any setting could take.

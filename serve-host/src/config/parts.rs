@@ -8,8 +8,9 @@ use exec_plan::{EnvSchema, KernelRegistry, StoreOptions};
 
 use super::choice::{Compression, Transport};
 use super::scalar::Threads;
-use super::{Admission, Config, Connections, Graphs, Http1, Http2, Messages, Service};
+use super::{Admission, Config, Connections, Graphs, Http1, Http2, Messages, Packages, Service};
 use crate::accept::ServerConfig;
+use crate::deploy::{S3Settings, SourceSettings};
 use crate::grpc::compression::ResponseCompression;
 use crate::host::HostConfig;
 use crate::pool::PoolThreads;
@@ -58,6 +59,40 @@ impl Config {
             transport: match transport {
                 Transport::Tonic => TransportKind::Tonic,
                 Transport::Native => TransportKind::Native,
+            },
+        }
+    }
+
+    /// From where packages may be fetched.
+    pub fn package_sources(&self) -> SourceSettings {
+        let Packages {
+            roots,
+            max_package,
+            // These are the pipeline's.
+            max_unpacked: _,
+            max_waiting: _,
+            timeout: _,
+            s3_buckets,
+            s3_endpoint,
+            s3_region,
+            s3_access_key_file,
+            s3_secret_key_file,
+            s3_session_token_file,
+            s3_connect_timeout,
+            s3_fetch_timeout,
+        } = &self.packages;
+        SourceSettings {
+            roots: roots.0.clone(),
+            max_package: max_package.len(),
+            s3: S3Settings {
+                buckets: s3_buckets.0.clone(),
+                endpoint: s3_endpoint.clone(),
+                region: s3_region.clone(),
+                access_key_file: s3_access_key_file.clone(),
+                secret_key_file: s3_secret_key_file.clone(),
+                session_token_file: s3_session_token_file.clone(),
+                connect_timeout: *s3_connect_timeout,
+                fetch_timeout: *s3_fetch_timeout,
             },
         }
     }

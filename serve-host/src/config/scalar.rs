@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use exec_plan::{GraphName, Version};
 
+use super::list::SEPARATOR;
 use crate::admit::MaxInflight;
 use crate::queue::QueueCapacity;
 
@@ -55,6 +56,8 @@ pub enum Form {
     Integer,
     /// A TOML boolean.
     Boolean,
+    /// A TOML array of strings, joined with commas.
+    Array,
     /// Something else of TOML, which no setting is: its name with its article.
     Unfit(&'static str),
 }
@@ -115,6 +118,10 @@ impl<T: Scalar> Setting for T {
         {
             return toml::Value::Boolean(boolean);
         }
+        if T::FORMS.contains(&Form::Array) {
+            let items = text.split(SEPARATOR).filter(|item| !item.is_empty());
+            return toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect());
+        }
         toml::Value::String(text)
     }
 }
@@ -137,6 +144,7 @@ impl Form {
             Self::String => "a string",
             Self::Integer => "an integer",
             Self::Boolean => "a boolean",
+            Self::Array => "an array",
             Self::Unfit(name) => name,
         }
     }

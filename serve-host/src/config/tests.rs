@@ -29,6 +29,7 @@ fn two_values(key: &Key, expects: &str) -> [&'static str; 2] {
         ("service.transport", _) => ["native", "tonic"],
         ("log.format", _) => ["json", "pretty"],
         ("log.access", _) => ["off", "all"],
+        ("packages.s3_endpoint", _) => ["http://a:9000", "https://b"],
         (_, "a path") => ["/a", "/b"],
         (_, "text") => ["warn", "debug"],
         (_, "`true` or `false`") => ["false", "true"],
@@ -59,12 +60,20 @@ fn every_key_is_taken_from_the_strongest_source() {
         let [a, b] = two_values(&key, expects);
         let value = |text: &str| match expects {
             expects if expects.contains("number") || expects.contains("`true`") => text.to_owned(),
+            expects if expects.contains("array") => format!("[{text:?}]"),
             _ => format!("{text:?}"),
         };
         let header = if key.section().is_empty() { String::new() } else { format!("[{}]\n", key.section()) };
-        // A version needs a graph to pin; every other key stands alone.
-        let needed = if path == "default_graph_version" { "default_graph = \"shop\"\n" } else { "" };
-        let text = format!("{needed}{header}{} = {}\n", key.name(), value(a));
+        // A version needs a graph to pin, a key its secret; every other key stands alone.
+        let needed = match path.as_str() {
+            "default_graph_version" => "default_graph = \"shop\"\n",
+            "packages.s3_access_key_file" => "packages.s3_secret_key_file = \"/s\"\n",
+            "packages.s3_secret_key_file" => "packages.s3_access_key_file = \"/s\"\n",
+            _ => "",
+        };
+        let header = if needed.starts_with("packages.") { String::new() } else { header };
+        let name = if header.is_empty() { path.clone() } else { key.name().to_owned() };
+        let text = format!("{needed}{header}{name} = {}\n", value(a));
 
         let from_file = load(&[], &[], &text).unwrap();
         assert_eq!(text_of(&from_file, &key), a, "{path}");
