@@ -137,7 +137,11 @@ impl PlanStore {
         Self::open_watched(options, DiskWatch::NOBODY)
     }
 
-    fn open_watched(options: StoreOptions, watch: DiskWatch) -> Result<(Self, Recovery), OpenError> {
+    /// The same, with somebody watching every step on the disk: how tests pull the plug.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_watched(options: StoreOptions, watch: DiskWatch) -> Result<(Self, Recovery), OpenError> {
         let StoreOptions { kernels, env, dir, keep } = options;
         let compiler = Compiler { kernels, env };
         let (archive, ledger, recovery) = match dir.map(|dir| dir.join(GRAPHS_DIR)) {

@@ -9,6 +9,10 @@
 //! The plan store's publish is the one moment at which a service changes. All before it leaves no trace
 //! when it fails; all after it can be done again.
 
+mod books;
+mod ledger;
+mod shelf;
 mod source;
 
+pub use self::shelf::{PackageFinding, ShelfError};
 pub use self::source::{InvalidDigest, PackageDigest, S3Settings, SourceError, SourceSettings};
