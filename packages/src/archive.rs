@@ -196,3 +196,6 @@ fn size_of(header: &Header) -> Result<u64, ArchiveError> {
     // So that rounding up to blocks cannot overflow.
     if size > i64::MAX as u64 { Err(ArchiveError::HeaderInvalid) } else { Ok(size) }
 }
+
+#[cfg(test)]
+mod tests;

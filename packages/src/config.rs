@@ -180,3 +180,6 @@ impl<'de> Deserialize<'de> for AtLeastOne {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

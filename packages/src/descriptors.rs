@@ -117,3 +117,6 @@ impl DescriptorError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

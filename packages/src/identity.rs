@@ -80,3 +80,6 @@ pub(crate) fn is_version(version: &str) -> bool {
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
     if text.is_empty() { default } else { text }
 }
+
+#[cfg(test)]
+mod tests;

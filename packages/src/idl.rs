@@ -69,3 +69,6 @@ impl Idl {
         build::build(&self.description)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,3 +250,6 @@ fn methods(service: &Service, descriptors: &Descriptors) -> Result<Vec<PackageMe
         None => Ok(methods),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use apollo_parser::cst::{self, CstNode};
-use apollo_parser::{Parser, SyntaxNode};
+use apollo_parser::{Lexer, Parser, SyntaxNode, TokenKind};
 
 use super::error::{IdlErrorCode, Problems};
 use super::rewrite::{Rewritten, rewrite};
@@ -33,17 +33,24 @@ struct Shift {
 
 pub(super) fn schema(source: &str, problems: &mut Problems) -> Schema {
     let rewritten = rewrite(source, MAX_TOKENS, problems);
-    let tree = Parser::new(&rewritten.text).token_limit(MAX_TOKENS).recursion_limit(MAX_DEPTH).parse();
-    report(tree.errors(), Shift::NONE, problems);
     let mut schema = Schema::default();
     for span in &rewritten.okra {
         schema.meta.extend(marks_at(source, span, problems));
+    }
+    for span in &rewritten.ignored {
+        marks_at(source, span, problems);
     }
     let mut leading = VecDeque::new();
     for span in &rewritten.leading {
         leading.extend(marks_at(source, span, problems));
     }
     let mut leading = Leading(leading);
+    if is_blank(&rewritten.text) {
+        // A document without definitions is none to the parser.
+        return schema;
+    }
+    let tree = Parser::new(&rewritten.text).token_limit(MAX_TOKENS).recursion_limit(MAX_DEPTH).parse();
+    report(source, tree.errors(), Shift::NONE, problems);
     for definition in tree.document().definitions() {
         add(&mut schema, &definition, &rewritten, &mut leading, problems);
     }
@@ -97,6 +104,9 @@ fn add(
         | cst::Definition::ScalarTypeDefinition(_)
         | cst::Definition::InterfaceTypeDefinition(_)
         | cst::Definition::UnionTypeDefinition(_) => {}
+        // Braces that lost what they belong to look like an operation.
+        cst::Definition::OperationDefinition(operation)
+            if operation.operation_type().is_none() && !problems.is_empty() => {}
         cst::Definition::OperationDefinition(_)
         | cst::Definition::FragmentDefinition(_)
         | cst::Definition::SchemaExtension(_)
@@ -202,7 +212,7 @@ fn marks_at(source: &str, span: &Span, problems: &mut Problems) -> Vec<Mark> {
     let text = format!("{CARRIER}{}", source.get(span.clone()).unwrap_or_default());
     let shift = Shift { added: span.start, removed: CARRIER.len() };
     let tree = Parser::new(&text).token_limit(MAX_TOKENS).recursion_limit(MAX_DEPTH).parse();
-    report(tree.errors(), shift, problems);
+    report(source, tree.errors(), shift, problems);
     let first = tree.document().definitions().next();
     let Some(cst::Definition::SchemaExtension(carrier)) = first else { return Vec::new() };
     marks_of(carrier.directives(), shift)
@@ -267,25 +277,69 @@ fn unquoted(text: &str) -> &str {
     block.or_else(plain).unwrap_or(text)
 }
 
-fn report<'e>(errors: impl Iterator<Item = &'e apollo_parser::Error>, shift: Shift, problems: &mut Problems) {
+/// Whether there is nothing but blanks and comments.
+fn is_blank(text: &str) -> bool {
+    let mut tokens = Lexer::new(text);
+    tokens.all(|token| {
+        token.is_ok_and(|token| {
+            matches!(
+                token.kind(),
+                TokenKind::Whitespace | TokenKind::Comment | TokenKind::Comma | TokenKind::Eof
+            )
+        })
+    })
+}
+
+/// Notes what the parser says, once for each run of words on a line that it stumbles over.
+fn report<'e>(
+    source: &str,
+    errors: impl Iterator<Item = &'e apollo_parser::Error>,
+    shift: Shift,
+    problems: &mut Problems,
+) {
+    let mut last_end = None;
     for error in errors {
         let start = shift.apply(error.index());
         let length = if error.is_eof() || error.is_limit() { 0 } else { error.data().len() };
-        let span = start..start + length;
-        match help(error) {
-            Some(help) => problems.push_with_help(IdlErrorCode::Syntax, span, error.message(), help),
-            None => problems.push(IdlErrorCode::Syntax, span, error.message()),
+        let is_more = last_end.is_some_and(|end| {
+            let gap =
+                source.get(end..start).map(|gap| gap.chars().all(|blank| matches!(blank, ' ' | '\t' | ',')));
+            start <= end || gap.unwrap_or(false)
+        });
+        last_end = Some(start + length);
+        if !is_more {
+            let (message, help) = plain(error);
+            match help {
+                Some(help) => {
+                    problems.push_with_help(IdlErrorCode::Syntax, start..start + length, message, help);
+                }
+                None => problems.push(IdlErrorCode::Syntax, start..start + length, message),
+            }
         }
     }
 }
 
-fn help(error: &apollo_parser::Error) -> Option<&'static str> {
+/// What the parser says, in the words of those who write schemas.
+fn plain(error: &apollo_parser::Error) -> (String, Option<&'static str>) {
     if error.is_limit() {
-        return Some("the schema is too long or too deeply nested: divide it");
+        let help = "divide the schema, or nest less deeply";
+        return ("the schema is too long or too deeply nested".to_owned(), Some(help));
     }
-    match error.data().chars().next()? {
-        '-' => Some("names are made of letters, digits and `_`"),
-        '@' => Some("directives of a field stand behind its type"),
-        _ => None,
+    let token = error.data().chars().next();
+    if token == Some('-') {
+        let help = "names are made of letters, digits and `_`";
+        return ("names have no `-`".to_owned(), Some(help));
     }
+    const WORDS: [(&str, &str); 6] = [
+        ("R_CURLY", "`}`"),
+        ("R_BRACK", "`]`"),
+        ("R_PAREN", "`)`"),
+        ("COLON", "`:`"),
+        ("a StringValue, Name or OperationDefinition", "a definition"),
+        ("expected definition", "expected a definition"),
+    ];
+    let message =
+        WORDS.iter().fold(error.message().to_owned(), |text, (word, plain)| text.replace(word, plain));
+    let help = (token == Some('@')).then_some("directives of a field stand behind its type");
+    (message, help)
 }

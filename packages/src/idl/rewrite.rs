@@ -24,6 +24,8 @@ pub(super) struct Rewritten {
     pub(super) services: Vec<usize>,
     /// Where each directive stood that belongs to the method behind it.
     pub(super) leading: Vec<Span>,
+    /// Where each directive stood that belongs to the definition behind it, and says nothing to anyone.
+    pub(super) ignored: Vec<Span>,
 }
 
 /// The walk over the tokens that matter.
@@ -58,8 +60,13 @@ pub(super) fn rewrite(source: &str, token_limit: usize, problems: &mut Problems)
     // What is no token is for the parser to report.
     let tokens = Lexer::new(source).with_limit(token_limit).flatten();
     let tokens: Vec<_> = tokens.filter(|token| !is_empty(token.kind())).collect();
-    let found =
-        Rewritten { text: String::new(), okra: Vec::new(), services: Vec::new(), leading: Vec::new() };
+    let found = Rewritten {
+        text: String::new(),
+        okra: Vec::new(),
+        services: Vec::new(),
+        leading: Vec::new(),
+        ignored: Vec::new(),
+    };
     let out = source.as_bytes().to_vec();
     let mut walk = Walk { source, tokens, next: 0, out, found, lines: lines(source), problems };
     if source.starts_with('\u{feff}') {
@@ -87,6 +94,7 @@ impl<'t> Walk<'t, '_> {
                         self.found.okra.push(span.clone());
                     } else if is_start {
                         self.blank(&span);
+                        self.found.ignored.push(span.clone());
                     }
                     self.skip_to(span.end);
                 }

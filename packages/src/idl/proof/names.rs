@@ -108,24 +108,30 @@ fn check_responses<'s>(schema: &'s Schema, taken: BTreeMap<&'s str, &'s str>, pr
     }
 }
 
-/// Fields must differ in their names, and in those that JSON has for them.
+/// Fields must differ in more than underscores and capitals: in JSON they have others than in protobuf,
+/// and some readers of either don't look at capitals.
 pub(super) fn check_fields(of: &TypeDef, problems: &mut Problems) {
     let mut seen: BTreeMap<String, &Word> = BTreeMap::new();
     for field in &of.fields {
-        let json = json_name(&field.name.text);
-        match seen.get(&json) {
-            Some(other) if other.text == field.name.text => problems.push(
-                IdlErrorCode::DuplicateField,
-                field.name.span.clone(),
-                format!("`{}` has the field `{}` twice", of.name.text, field.name.text),
-            ),
-            Some(other) => problems.push_with_help(
-                IdlErrorCode::JsonNameClash,
-                field.name.span.clone(),
-                format!("`{}` and `{}` are both `{json}` in JSON", other.text, field.name.text),
-                "choose names that differ in more than underscores",
-            ),
-            None => drop(seen.insert(json, &field.name)),
+        let name = &field.name.text;
+        let alike = name.replace('_', "").to_ascii_lowercase();
+        let span = field.name.span.clone();
+        match seen.get(&alike) {
+            Some(other) if other.text == *name => {
+                let message = format!("`{}` has the field `{name}` twice", of.name.text);
+                problems.push(IdlErrorCode::DuplicateField, span, message);
+            }
+            Some(other) => {
+                let (first, second) = (json_name(&other.text), json_name(name));
+                let message = if first == second {
+                    format!("`{}` and `{name}` are both `{first}` in JSON", other.text)
+                } else {
+                    format!("protobuf takes the names `{}` and `{name}` for the same", other.text)
+                };
+                let help = "choose names that differ in more than underscores and capitals";
+                problems.push_with_help(IdlErrorCode::JsonNameClash, span, message, help);
+            }
+            None => drop(seen.insert(alike, &field.name)),
         }
     }
 }
@@ -169,18 +175,19 @@ fn spelling(name: &str) -> String {
         .collect()
 }
 
-/// Whether one name may have been meant by the other: one letter changed, lost, added or in another case.
+/// Whether one name may have been meant by the other: all but a letter or two are the same.
 pub(super) fn are_near(name: &str, known: &str) -> bool {
     if name.len().max(known.len()) > MAX_COMPARED {
         return false;
     }
     let (name, known) = (name.to_ascii_lowercase(), known.to_ascii_lowercase());
     let (name, known) = (name.as_bytes(), known.as_bytes());
+    let allowed = if name.len() > 3 { 2 } else { 1 };
     let same_start = name.iter().zip(known).take_while(|(a, b)| a == b).count();
     let (name, known) =
         (name.get(same_start..).unwrap_or_default(), known.get(same_start..).unwrap_or_default());
     let same_end = name.iter().rev().zip(known.iter().rev()).take_while(|(a, b)| a == b).count();
-    name.len().max(known.len()) - same_end <= 1
+    name.len().max(known.len()) - same_end <= allowed
 }
 
 fn upper(name: &str) -> String {

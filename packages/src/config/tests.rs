@@ -1,0 +1,72 @@
+use super::*;
+
+fn parse(text: &str) -> PackageConfig {
+    PackageConfig::parse(text.as_bytes()).unwrap()
+}
+
+fn refused(text: &str, fragment: &str) {
+    let error = PackageConfig::parse(text.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains(fragment), "{error}");
+}
+
+#[test]
+fn every_key_is_optional_in_any_case_and_may_be_null() {
+    assert_eq!(parse("{}"), PackageConfig::default());
+    assert_eq!(parse("null"), PackageConfig::default());
+    let config = parse(
+        r#"{"NAME": "S", "Version": null, "build": {"OUTPUT": "./x.wasm"}, "dev": {"watch": ["*.go"]}, "host": 1}"#,
+    );
+    assert_eq!((config.name.as_str(), config.version.as_str()), ("S", ""));
+    assert_eq!(config.output_path(), "./x.wasm");
+    assert_eq!(config.schema_path(), "./service.okra.gql");
+    assert_eq!(parse(r#"{"build": null}"#).output_path(), "./build/service.wasm");
+    assert_eq!(parse(r#"{"name": "a", "Name": "b", "name": null}"#).name, "b");
+    refused(r#"{"name": 1}"#, "invalid type: integer `1`, expected a string at line 1 column");
+    refused(r#"{"name": "a"} x"#, "trailing characters");
+}
+
+#[test]
+fn our_own_keys_are_read_strictly() {
+    let config = parse(
+        r#"{"abi": {"payload": "protobuf", "envelope": true}, "limits": {"memory_bytes": 1048576, "timeout_ms": 250}}"#,
+    );
+    assert_eq!(config.abi, Abi { payload: Payload::Protobuf, envelope: true });
+    let limits = GuestLimits { memory_bytes: Some(1 << 20), timeout_ms: Some(250), ..GuestLimits::default() };
+    assert_eq!(config.limits, limits);
+    refused(r#"{"abi": {"payload": "xml"}}"#, "`abi.payload` is \"json\" or \"protobuf\", not \"xml\"");
+    refused(r#"{"abi": {"envelop": true}}"#, "unknown key `envelop`");
+    refused(r#"{"abi": "protobuf"}"#, "expected an object");
+    refused(r#"{"limits": {"memory": 1}}"#, "unknown key `memory`");
+    refused(r#"{"limits": {"memory_bytes": 0}}"#, "a limit is at least 1");
+    refused(r#"{"limits": {"memory_bytes": -1}}"#, "invalid value");
+    refused(r#"{"limits": {"memory_bytes": 1.5}}"#, "invalid type");
+}
+
+#[test]
+fn a_package_calls_whom_it_lists() {
+    let none = parse("{}").calls;
+    assert!(!none.allows("shop.Stock.v1"));
+    let calls = parse(r#"{"calls": ["shop.Stock.v1", "auth.users.*"]}"#).calls;
+    assert_eq!(calls.rules().len(), 2);
+    let cases = [
+        ("shop.Stock.v1", true),
+        ("shop.Stock.v2", false),
+        ("shop.Stock.v10", false),
+        ("shop.Stock", false),
+        ("auth.users.Users.v1", true),
+        ("auth.users.deep.Users.v1", true),
+        ("auth.users", false),
+        ("auth.users.", false),
+        ("auth.usersx.Users.v1", false),
+        ("auth.Users.v1", false),
+    ];
+    for (id, allowed) in cases {
+        assert_eq!(calls.allows(id), allowed, "{id}");
+    }
+    for rule in ["", "*", ".*", "shop", "shop.*.v1", "a..b", "a/b.c", "*.Stock.v1", "shop. *"] {
+        refused(&format!(r#"{{"calls": ["{rule}"]}}"#), "`calls` lists service ids");
+    }
+    refused(r#"{"calls": "shop.*"}"#, "expected a sequence");
+    let many = format!(r#"{{"calls": [{}"a.b"]}}"#, r#""a.b","#.repeat(256));
+    refused(&many, "at most 256 rules");
+}
