@@ -1,0 +1,165 @@
+//! Compiled code on disk, by the digest of the module and the fingerprint of the engine.
+//!
+//! Beside each `.cwasm` file stands a `.sum` file with the digest of the code. Both are written beside
+//! their place, synced and renamed, the code first; what has no matching sum is compiled again. The
+//! folder is this program's own: nothing in it comes from a package, and whoever can write to it can run
+//! code as this program.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::{Engine, Module};
+
+/// The digest of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u8; 32]);
+
+/// The folder of compiled code, for one engine.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+    fingerprint: String,
+}
+
+/// Feeds what a `Hash` writes to SHA-256: the result is the same in every process.
+struct Feed(Sha256);
+
+/// Numbers the files that are being written.
+static SCRATCH: AtomicU64 = AtomicU64::new(0);
+
+// === impl Cache ===
+
+impl Cache {
+    pub(crate) fn open(dir: PathBuf, engine: &Engine) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let mut feed = Feed(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut feed);
+        let mut fingerprint = Digest(feed.0.finalize().into()).to_string();
+        fingerprint.truncate(16);
+        Ok(Self { dir, fingerprint })
+    }
+
+    /// The module compiled before, if its file is there and whole. A broken one is removed.
+    pub(crate) fn find(&self, engine: &Engine, module: Digest) -> Option<Module> {
+        let (code, sum) = self.paths(module);
+        let expected = fs::read_to_string(&sum).ok()?;
+        match load(engine, &code, &expected) {
+            Ok(module) => Some(module),
+            Err(error) => {
+                let file = code.display();
+                tracing::warn!(%file, %error, "compiled code is damaged; the module is compiled again");
+                for path in [&sum, &code] {
+                    drop(fs::remove_file(path));
+                }
+                None
+            }
+        }
+    }
+
+    /// A path beside the cached files that nobody else uses.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        let number = SCRATCH.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(format!("{}-{number}.tmp", std::process::id()))
+    }
+
+    /// Keeps compiled code and maps it.
+    ///
+    /// # Errors
+    /// The system's; or wasmtime's, if the code is not of this engine.
+    pub(crate) fn keep(&self, engine: &Engine, module: Digest, code: &[u8]) -> io::Result<Module> {
+        let scratch = self.scratch();
+        let written = write_synced(&scratch, code);
+        let kept = written.and_then(|()| self.adopt(engine, module, &scratch));
+        if kept.is_err() {
+            drop(fs::remove_file(&scratch));
+        }
+        kept
+    }
+
+    /// Keeps the compiled code in a synced file, which moves to its place, and maps it.
+    ///
+    /// # Errors
+    /// As for [`keep`](Self::keep).
+    pub(crate) fn adopt(&self, engine: &Engine, module: Digest, scratch: &Path) -> io::Result<Module> {
+        let (code, sum) = self.paths(module);
+        let digest = Digest::of(&fs::read(scratch)?).to_string();
+        fs::rename(scratch, &code)?;
+        let sum_scratch = self.scratch();
+        write_synced(&sum_scratch, digest.as_bytes())?;
+        fs::rename(&sum_scratch, &sum)?;
+        File::open(&self.dir)?.sync_all()?;
+        load(engine, &code, &digest)
+    }
+
+    fn paths(&self, module: Digest) -> (PathBuf, PathBuf) {
+        let name = format!("{module}-{}", self.fingerprint);
+        (self.dir.join(format!("{name}.cwasm")), self.dir.join(format!("{name}.sum")))
+    }
+}
+
+/// Maps a file of compiled code whose digest is as recorded.
+fn load(engine: &Engine, path: &Path, expected: &str) -> io::Result<Module> {
+    if Digest::of(&fs::read(path)?).to_string() != expected.trim_end() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the digest does not match"));
+    }
+    map(engine, path).map_err(|error| io::Error::other(format!("{error:#}")))
+}
+
+#[expect(unsafe_code, reason = "compiled code is machine code: mapping it is what a cache is for")]
+fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: `deserialize_file` needs a file that `precompile_module` wrote and nobody has changed since,
+    // nor changes while it is mapped. `load`, the one caller, has just found the file to have the digest
+    // that was recorded when this program, or the compiler it started, had written it; cached files are
+    // only ever replaced by rename or removed, which leaves a mapping as it is; and the folder is this
+    // program's own. No byte of a package comes here. wasmtime itself checks version and settings.
+    unsafe { Module::deserialize_file(engine, path) }
+}
+
+/// Writes a file and waits until the disk has it.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+// === impl Digest ===
+
+impl Digest {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::with_capacity(64);
+        for byte in self.0 {
+            write!(text, "{byte:02x}")?;
+        }
+        f.write_str(&text)
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl Feed ===
+
+impl Hasher for Feed {
+    fn finish(&self) -> u64 {
+        let digest: [u8; 32] = self.0.clone().finalize().into();
+        u64::from_le_bytes(digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}

@@ -1,0 +1,184 @@
+//! From wasm to machine code: in a limited process of its own where one is configured, else here.
+//!
+//! Modules come from strangers, and compiling is where a small file can cost much. The compiler's process
+//! has a bound on memory, on CPU time and on the clock; one module is compiled at a time.
+
+pub(crate) mod child;
+
+use std::ffi::OsString;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmtime::Module;
+
+use crate::cache::{Cache, Digest};
+use crate::engine::Shared;
+use crate::limits::MODULE_BYTES;
+
+/// How the compiler's process is started. It gets one more argument, the path to write the code to, and
+/// the module on its standard input; its program calls [`compile_guest`](crate::compile_guest).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompilerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments before the path.
+    pub args: Vec<OsString>,
+}
+
+/// Why a module was not compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The code cannot be written or mapped.
+    #[error("the compiled code cannot be kept")]
+    Cache(#[source] io::Error),
+    /// The module is not valid, or uses what is switched off here.
+    #[error("failed to compile module: {0}")]
+    Invalid(String),
+    /// Compiling needs more memory than the compiler has.
+    #[error("failed to compile module: it takes more than {} MiB of memory", child::MEMORY_BYTES >> 20)]
+    Memory,
+    /// The compiler's process cannot be run.
+    #[error("the compiler cannot be run")]
+    Run(#[source] io::Error),
+    /// Compiling takes longer than the compiler may run.
+    #[error("failed to compile module: it takes longer than {} s", child::TIME.as_secs())]
+    Time,
+    /// The module is larger than any may be.
+    #[error("failed to compile module: {len} bytes are more than {MODULE_BYTES}")]
+    TooLarge {
+        /// Its size, in bytes.
+        len: usize,
+    },
+}
+
+/// How often a running compiler is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How much longer than its CPU time the compiler may take by the clock.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The most of the compiler's complaint that is read, in bytes.
+const COMPLAINT_BYTES: u64 = 16 << 10;
+
+impl Shared {
+    /// The compiled module: from the cache, or compiled now. Takes as long as that takes.
+    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Module, CompileError> {
+        if wasm.len() > MODULE_BYTES {
+            return Err(CompileError::TooLarge { len: wasm.len() });
+        }
+        let Some(cache) = &self.cache else {
+            let _one_at_a_time = self.compiling.lock();
+            return Module::new(&self.wasm, wasm).map_err(invalid);
+        };
+        let digest = Digest::of(wasm);
+        if let Some(module) = cache.find(&self.wasm, digest) {
+            return Ok(module);
+        }
+        let _one_at_a_time = self.compiling.lock();
+        // Whoever had the lock may have compiled the same module.
+        if let Some(module) = cache.find(&self.wasm, digest) {
+            return Ok(module);
+        }
+        match &self.compiler {
+            Some(command) => {
+                let scratch = cache.scratch();
+                let module = self.compile_apart(command, cache, digest, wasm, &scratch);
+                if module.is_err() {
+                    drop(std::fs::remove_file(&scratch));
+                }
+                module
+            }
+            None => {
+                let code = self.wasm.precompile_module(wasm).map_err(invalid)?;
+                cache.keep(&self.wasm, digest, &code).map_err(CompileError::Cache)
+            }
+        }
+    }
+
+    fn compile_apart(
+        &self,
+        command: &CompilerCommand,
+        cache: &Cache,
+        digest: Digest,
+        wasm: &[u8],
+        scratch: &Path,
+    ) -> Result<Module, CompileError> {
+        let child = Command::new(&command.program)
+            .args(&command.args)
+            .arg(scratch)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let (status, complaint) = finish(child.map_err(CompileError::Run)?, wasm)?;
+        if !status.success() {
+            return Err(failure(status, complaint));
+        }
+        cache.adopt(&self.wasm, digest, scratch).map_err(CompileError::Cache)
+    }
+}
+
+/// Feeds the compiler and waits for its end, at most for as long as it may take.
+fn finish(mut child: Child, wasm: &[u8]) -> Result<(ExitStatus, String), CompileError> {
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    thread::scope(|scope| {
+        // A compiler that does not read is killed when its time is up, which ends both threads.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(wasm)));
+        let complaint = scope.spawn(move || {
+            let mut text = Vec::new();
+            if let Some(stderr) = stderr {
+                drop(stderr.take(COMPLAINT_BYTES).read_to_end(&mut text));
+            }
+            String::from_utf8_lossy(&text).trim().to_owned()
+        });
+        let until = Instant::now() + child::TIME + GRACE;
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break Ok(status),
+                Ok(None) if Instant::now() < until => thread::sleep(LOOK),
+                Ok(None) => break Err(CompileError::Time),
+                Err(error) => break Err(CompileError::Run(error)),
+            }
+        };
+        if status.is_err() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        Ok((status?, complaint.join().unwrap_or_default()))
+    })
+}
+
+/// What the end of a failed compiler means.
+fn failure(status: ExitStatus, complaint: String) -> CompileError {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(child::INVALID), _) => CompileError::Invalid(complaint),
+        (Some(child::MEMORY), _) => CompileError::Memory,
+        // The two ends of CPU time, soft and hard.
+        (None, Some(signal))
+            if [rustix::process::Signal::XCPU, rustix::process::Signal::KILL]
+                .iter()
+                .any(|end| end.as_raw() == signal) =>
+        {
+            CompileError::Time
+        }
+        // What an allocation that fails, or a stack that cannot grow, ends a process with.
+        (None, Some(signal))
+            if [rustix::process::Signal::ABORT, rustix::process::Signal::SEGV]
+                .iter()
+                .any(|end| end.as_raw() == signal) =>
+        {
+            CompileError::Memory
+        }
+        _ => CompileError::Run(io::Error::other(format!("{status}: {complaint}"))),
+    }
+}
+
+fn invalid(error: wasmtime::Error) -> CompileError {
+    CompileError::Invalid(format!("{error:#}"))
+}

@@ -1,0 +1,54 @@
+//! The compiler's side: what the process does that another starts to compile one module.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::cache::write_synced;
+use crate::engine::on_one_thread;
+use crate::limits::MODULE_BYTES;
+
+/// The address space of the compiler, in bytes.
+pub(crate) const MEMORY_BYTES: u64 = 1 << 30;
+
+/// The CPU time of the compiler.
+pub(crate) const TIME: Duration = Duration::from_secs(30);
+
+/// The exit code for a module that is not valid.
+pub(crate) const INVALID: i32 = 2;
+
+/// The exit code for a module that takes too much memory.
+pub(crate) const MEMORY: i32 = 3;
+
+/// Limits this process for good, compiles the module that `input` gives and writes the code to `output`.
+/// Returns the exit code and what to say on standard error: all that the process then has to do.
+pub fn compile_guest(input: impl Read, output: &Path) -> (i32, String) {
+    let ran = limit_this_process().and_then(|()| {
+        let mut wasm = Vec::new();
+        input.take(MODULE_BYTES as u64 + 1).read_to_end(&mut wasm)?;
+        Ok(wasm)
+    });
+    let wasm = match ran {
+        Ok(wasm) if wasm.len() > MODULE_BYTES => return (INVALID, "the module is too large".to_owned()),
+        Ok(wasm) => wasm,
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return (MEMORY, error.to_string()),
+        Err(error) => return (1, error.to_string()),
+    };
+    match on_one_thread().and_then(|engine| engine.precompile_module(&wasm)) {
+        Ok(code) => match write_synced(output, &code) {
+            Ok(()) => (0, String::new()),
+            Err(error) => (1, error.to_string()),
+        },
+        Err(error) => (INVALID, format!("{error:#}")),
+    }
+}
+
+fn limit_this_process() -> io::Result<()> {
+    let both = |limit: u64| Rlimit { current: Some(limit), maximum: Some(limit) };
+    setrlimit(Resource::As, both(MEMORY_BYTES))?;
+    setrlimit(Resource::Cpu, both(TIME.as_secs()))?;
+    setrlimit(Resource::Core, both(0))?;
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! The engine: one per process, it holds what all guests share.
+//!
+//! It owns wasmtime's engine with every limit of the house set, the clock that interrupts guests (a tick
+//! each 10 ms), the lane for calls that overrun, and the budget of live instances. Guests of one engine
+//! may call each other; guests of two engines must not meet.
+//!
+//! Memory comes from a pool that reserves address space once. Where a process may not reserve that much
+//! (`ulimit -v`), instances are allocated one by one instead: slower to start, the same limits.
+
+mod budget;
+mod ticker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use parking_lot::Mutex;
+use wasmtime::{Config, InstanceAllocationStrategy, Linker, PoolingAllocationConfig, WasmBacktraceDetails};
+
+pub(crate) use self::budget::{Budget, Claim, Evict};
+pub(crate) use self::ticker::TICK;
+use self::ticker::Ticker;
+use crate::abi::okra::Driver;
+use crate::cache::Cache;
+use crate::compile::CompilerCommand;
+use crate::lane::Lane;
+use crate::limits::{MEMORY_BYTES, TABLE_ELEMENTS, TABLES, WASM_STACK};
+use crate::state::State;
+use crate::wasi;
+
+/// What all guests of a process share. Cheap to clone; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Shared>);
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// How many calls that ran longer than a tick may run at a time, at least 1: the threads that run
+    /// calls, less one, so that one is always left for short calls.
+    pub overrun_slots: usize,
+    /// Live instances of all guests together, 1 to 4,096: 256.
+    pub max_instances: u32,
+    /// The folder for compiled code; without one each load compiles anew.
+    pub cache: Option<PathBuf>,
+    /// The program that compiles, limited and apart from this process. It needs `cache`; without one
+    /// modules are compiled in this process.
+    pub compiler: Option<CompilerCommand>,
+}
+
+/// Where instances get their memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Allocation {
+    /// From a pool of reserved address space.
+    Pooled,
+    /// One by one, because the pool could not be had.
+    OnDemand {
+        /// What stood in the way.
+        why: String,
+    },
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The cache folder cannot be used.
+    #[error("the folder for compiled code cannot be used")]
+    Cache(#[source] io::Error),
+    /// This machine or build does not support what the engine needs.
+    #[error("the WebAssembly engine cannot be set up: {0}")]
+    Setup(String),
+    /// The thread that ticks could not be started.
+    #[error("the thread that interrupts guests cannot be started")]
+    Ticker(#[source] io::Error),
+}
+
+/// What clones of an engine share.
+pub(crate) struct Shared {
+    pub(crate) wasm: wasmtime::Engine,
+    pub(crate) lane: Lane,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) compiler: Option<CompilerCommand>,
+    /// Held while a module is compiled: one at a time.
+    pub(crate) compiling: Mutex<()>,
+    pub(crate) driver: Driver,
+    /// The functions of WASI, linked once for all guests.
+    pub(crate) wasi: Linker<State>,
+    allocation: Allocation,
+    ticker: Ticker,
+}
+
+/// The most live instances an engine can be set up for.
+const MOST_INSTANCES: u32 = 4_096;
+
+/// Dirty memory of an instance that is wiped by hand rather than given back to the system, in bytes.
+const KEEP_RESIDENT: usize = 256 << 10;
+
+/// The same for its tables.
+const TABLE_KEEP_RESIDENT: usize = 16 << 10;
+
+/// The stack of a call: that of wasm, and what the host's own functions need on top of it.
+const ASYNC_STACK: usize = 2 << 20;
+
+// === impl Engine ===
+
+impl Engine {
+    /// An engine of this setup.
+    ///
+    /// # Errors
+    /// [`EngineError`] says what this machine refuses.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let instances = options.max_instances.clamp(1, MOST_INSTANCES);
+        let (wasm, allocation) = pooled_or_not(instances)?;
+        let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
+        let driver = Driver::new(&wasm).map_err(setup)?;
+        let mut linker = Linker::new(&wasm);
+        wasi::link(&mut linker).map_err(setup)?;
+        let cache = options.cache.map(|dir| Cache::open(dir, &wasm)).transpose();
+        Ok(Self(Arc::new(Shared {
+            lane: Lane::new(options.overrun_slots.max(1)),
+            budget: Budget::new(instances),
+            cache: cache.map_err(EngineError::Cache)?,
+            compiler: options.compiler,
+            compiling: Mutex::new(()),
+            driver,
+            wasi: linker,
+            allocation,
+            ticker: Ticker::new(&wasm),
+            wasm,
+        })))
+    }
+
+    /// Where instances get their memory.
+    pub fn allocation(&self) -> &Allocation {
+        &self.0.allocation
+    }
+
+    /// How many instances of all guests are live.
+    pub fn live_instances(&self) -> usize {
+        self.0.budget.live()
+    }
+
+    /// How many calls run now that ran longer than a tick.
+    pub fn overrunning(&self) -> usize {
+        self.0.lane.taken()
+    }
+
+    /// Starts the clock, which runs from the first guest on.
+    pub(crate) fn start_clock(&self) -> Result<(), EngineError> {
+        self.0.ticker.start().map_err(EngineError::Ticker)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("allocation", &self.0.allocation)
+            .field("live_instances", &self.live_instances())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { overrun_slots: 1, max_instances: 256, cache: None, compiler: None }
+    }
+}
+
+fn pooled_or_not(instances: u32) -> Result<(wasmtime::Engine, Allocation), EngineError> {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
+    match wasmtime::Engine::new(&config) {
+        Ok(wasm) => Ok((wasm, Allocation::Pooled)),
+        Err(error) => {
+            let why = format!("{error:#}");
+            tracing::warn!(why, "no pool for WebAssembly instances; each is allocated by itself");
+            let wasm = on_demand().map_err(|error| EngineError::Setup(format!("{error:#}")))?;
+            Ok((wasm, Allocation::OnDemand { why }))
+        }
+    }
+}
+
+/// An engine that reserves nothing: it compiles the same code as one with a pool.
+pub(crate) fn on_demand() -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    wasmtime::Engine::new(&config)
+}
+
+/// [`on_demand`], compiling on the calling thread alone.
+pub(crate) fn on_one_thread() -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config.parallel_compilation(false);
+    wasmtime::Engine::new(&config)
+}
+
+/// Every setting that compiled code depends on.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(ASYNC_STACK)
+        .memory_init_cow(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false);
+    config
+}
+
+fn pool(instances: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_memories(instances)
+        // Each guest has a driver beside it, an instance without memory or tables.
+        .total_core_instances(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(TABLES))
+        // A call of a guest's allocator from within a host function needs a stack of its own.
+        .total_stacks(instances.saturating_mul(2))
+        .max_memories_per_module(1)
+        .max_tables_per_module(TABLES)
+        .max_memory_size(MEMORY_BYTES)
+        .table_elements(TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(TABLE_KEEP_RESIDENT);
+    pool
+}

@@ -1,0 +1,254 @@
+//! A guest: one loaded module of one package, and how it is called.
+//!
+//! Loading proves what can be proved before the first call: the module compiles, every import exists with
+//! the type it is declared with, the exports of its ABI are there, and one instance starts.
+//!
+//! Calls of one guest run side by side, each in an instance of its own. Dropping the future of a call
+//! abandons it: the instance it ran in is dropped, and everything it held is free again.
+
+mod load;
+mod stats;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub use self::load::{LoadError, LoadOptions};
+pub(crate) use self::stats::Counters;
+pub use self::stats::GuestStats;
+use crate::abi::envelope::{self, ReplyEnvelope, RequestEnvelope};
+use crate::abi::okra::lower_first;
+use crate::abi::{Abi, Entry, command};
+use crate::fault::GuestFault;
+use crate::host::Host;
+use crate::lane::Slot;
+use crate::limits::Limits;
+use crate::pace::before;
+use crate::pool::{Pool, Wish};
+use crate::state::Turn;
+use crate::wasi::Stdout;
+
+/// A loaded guest. Cheap to clone; clones are the same guest, with the same instances.
+#[derive(Clone)]
+pub struct Guest(Arc<Inner>);
+
+struct Inner {
+    pool: Arc<Pool>,
+    abi: Abi,
+    imports_host: bool,
+    /// Methods are dispatched by their name with a small first letter, as the guest has shown.
+    lowers_methods: AtomicU32,
+    /// Calls that must have a slot before they begin, because one of late overran.
+    suspicion: AtomicU32,
+}
+
+/// One call of a guest.
+#[derive(Clone)]
+pub struct Call {
+    /// The method's name, without its service.
+    pub method: Arc<str>,
+    /// The request, in the form of the guest's ABI and without envelope.
+    pub input: Bytes,
+    /// What the envelope carries beside; used for envelope guests alone.
+    pub envelope: RequestEnvelope,
+    /// When the caller stops waiting.
+    pub deadline: Option<Instant>,
+    /// Whether the instance may have served others.
+    pub isolation: Isolation,
+    /// The call is made by a guest while it serves another.
+    pub nested: bool,
+    /// Who answers what the guest asks of its host; see [`Guest::imports_host`].
+    pub host: Option<Arc<dyn Host>>,
+}
+
+/// Whether an instance may have served others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// It may: up to [`Limits::reuses`] calls of the same guest.
+    #[default]
+    Warm,
+    /// It serves this call alone.
+    Fresh,
+}
+
+/// The answer of a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The result, in the form of the guest's ABI and without envelope.
+    pub payload: Bytes,
+    /// What the envelope carried beside; empty for guests without one.
+    pub envelope: ReplyEnvelope,
+}
+
+/// So many calls after one that overran ask for a slot before they begin.
+const SUSPICION: u32 = 16;
+
+// === impl Guest ===
+
+impl Guest {
+    /// The name it was loaded under, for logs.
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.pool.blueprint.name
+    }
+
+    /// What its package declares of it.
+    pub fn abi(&self) -> Abi {
+        self.0.abi
+    }
+
+    /// How its module is called.
+    pub fn entry(&self) -> Entry {
+        self.0.pool.blueprint.entry
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.0.pool.blueprint.limits
+    }
+
+    /// Whether the module imports functions that a [`Call::host`] answers.
+    pub fn imports_host(&self) -> bool {
+        self.0.imports_host
+    }
+
+    /// What it has done so far, and what its instances do now.
+    pub fn stats(&self) -> GuestStats {
+        self.0.pool.counters.snapshot(self.0.pool.census())
+    }
+
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// [`GuestFault`] says how the guest failed, or why it was not run.
+    pub async fn call(&self, call: Call) -> Result<Reply, GuestFault> {
+        let counting = self.0.pool.counters.begin();
+        let result = self.answer(call).await;
+        counting.end(result.as_ref().err());
+        result
+    }
+
+    async fn answer(&self, call: Call) -> Result<Reply, GuestFault> {
+        let remembered = self.0.lowers_methods.load(Ordering::Relaxed) > 0;
+        let lowered = lower_first(&call.method).map(Arc::<str>::from);
+        let first = lowered.clone().filter(|_| remembered).unwrap_or_else(|| call.method.clone());
+        let answer = self.run(&call, first).await;
+        let (Err(GuestFault::UnknownMethod(_)), Some(lowered), false) = (&answer, lowered, remembered) else {
+            return answer;
+        };
+        // Wrappers of Go guests know methods by another spelling than the schema's.
+        let again = self.run(&call, lowered).await;
+        if !matches!(again, Err(GuestFault::UnknownMethod(_))) {
+            self.0.lowers_methods.store(1, Ordering::Relaxed);
+        }
+        again
+    }
+
+    async fn run(&self, call: &Call, method: Arc<str>) -> Result<Reply, GuestFault> {
+        let slot = self.slot_if_suspect(call.deadline).await?;
+        let input = match self.0.abi.envelope {
+            true => envelope::encode(&method, &call.input, &call.envelope).into(),
+            false => call.input.clone(),
+        };
+        let (pool, limits) = (&self.0.pool, self.limits());
+        let stdout = match self.entry() {
+            Entry::HandleRequest => Stdout::Log,
+            Entry::Command => {
+                Stdout::Collect { bytes: Vec::new(), limit: limits.result_bytes + command::FRAME_BYTES }
+            }
+        };
+        let turn = Turn {
+            method,
+            input,
+            deadline: call.deadline,
+            longest: limits.call_time,
+            slot,
+            host: call.host.clone(),
+            stdout,
+        };
+        let fresh = call.isolation == Isolation::Fresh || self.entry() == Entry::Command;
+        let wish = Wish { deadline: call.deadline, fresh, nested: call.nested };
+        let mut lease = pool.check_out(wish).await?;
+        let Some(instance) = lease.instance() else { return Err(GuestFault::Busy) };
+        let ended = instance.call(&pool.blueprint, turn).await;
+        let orderly = ended.result.as_ref().err().is_none_or(GuestFault::is_orderly);
+        if orderly && !fresh {
+            lease.is_sound();
+        }
+        pool.counters.ran(ended.overran, ended.memory);
+        if ended.overran {
+            self.0.suspicion.store(SUSPICION, Ordering::Relaxed);
+        }
+        drop(lease);
+        let result = ended.result?;
+        if !self.0.abi.envelope {
+            return Ok(Reply { payload: result, envelope: ReplyEnvelope::default() });
+        }
+        let (payload, envelope) = envelope::decode(result)?;
+        Ok(Reply { payload, envelope })
+    }
+
+    /// A slot, if calls of this guest overran of late: then the neighbours are not to wait for another.
+    async fn slot_if_suspect(&self, deadline: Option<Instant>) -> Result<Option<Slot>, GuestFault> {
+        if self.0.suspicion.load(Ordering::Relaxed) == 0 {
+            return Ok(None);
+        }
+        // Two calls that lower it at once lower it by one: it is a rule of thumb.
+        let suspicion = self.0.suspicion.load(Ordering::Relaxed);
+        self.0.suspicion.store(suspicion.saturating_sub(1), Ordering::Relaxed);
+        let longest = Instant::now() + self.limits().call_time;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+        let slot = before(until, self.0.pool.blueprint.engine.0.lane.slot()).await;
+        slot.ok_or(GuestFault::Deadline)
+    }
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest")
+            .field("name", self.name())
+            .field("abi", &self.0.abi)
+            .field("entry", &self.entry())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn new(pool: Arc<Pool>, abi: Abi, imports_host: bool) -> Self {
+        let (lowers_methods, suspicion) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { pool, abi, imports_host, lowers_methods, suspicion }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// A call without envelope, deadline or host, in an instance that may be warm.
+    pub fn new(method: impl Into<Arc<str>>, input: impl Into<Bytes>) -> Self {
+        Self {
+            method: method.into(),
+            input: input.into(),
+            envelope: RequestEnvelope::default(),
+            deadline: None,
+            isolation: Isolation::Warm,
+            nested: false,
+            host: None,
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("input", &self.input.len())
+            .field("deadline", &self.deadline)
+            .field("isolation", &self.isolation)
+            .field("nested", &self.nested)
+            .finish_non_exhaustive()
+    }
+}

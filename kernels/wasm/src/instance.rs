@@ -1,0 +1,254 @@
+//! One instance of a guest: starting it, and serving one call after the other with it.
+//!
+//! A call that ends in anything but an answer or the guest's own error leaves the instance in an unknown
+//! state; so does a call that is dropped half-way. Whoever owns the instance then drops it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use wasmtime::{ExternType, InstancePre, Memory, ModuleExport, Store, Trap, TypedFunc};
+
+use crate::abi::okra::{Exports, Output, guest_error};
+use crate::abi::{Entry, Payload, command};
+use crate::engine::{Claim, Engine};
+use crate::fault::GuestFault;
+use crate::limits::{Denied, Limits};
+use crate::state::{State, Turn};
+use crate::wasi::Stdout;
+
+/// What every instance of a guest is made from.
+pub(crate) struct Blueprint {
+    pub(crate) engine: Engine,
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) payload: Payload,
+    pub(crate) entry: Entry,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) exports: ExportPlaces,
+}
+
+/// Where the exports of a guest are, looked up once.
+pub(crate) struct ExportPlaces {
+    pub(crate) memory: Option<ModuleExport>,
+    pub(crate) initialize: Option<ModuleExport>,
+    pub(crate) start: Option<ModuleExport>,
+    pub(crate) allocate: Option<ModuleExport>,
+    pub(crate) deallocate: Option<ModuleExport>,
+    pub(crate) handle_request: Option<ModuleExport>,
+}
+
+/// A live instance.
+pub(crate) struct Instance {
+    /// Before the claim, so that it is gone when the claim is given back.
+    store: Store<State>,
+    call: Call,
+    memory: Option<Memory>,
+    uses: u32,
+    _claim: Claim,
+}
+
+/// How a call is made.
+#[derive(Clone)]
+enum Call {
+    HandleRequest(TypedFunc<(u32, u32), ()>),
+    Command(TypedFunc<(), ()>),
+}
+
+/// How a call of an instance ended.
+pub(crate) struct Ended {
+    pub(crate) result: Result<Bytes, GuestFault>,
+    /// The call ran for longer than a tick.
+    pub(crate) overran: bool,
+    /// The linear memory of the instance, in bytes.
+    pub(crate) memory: usize,
+}
+
+/// The code with which a command says that all went well.
+const EXIT_SUCCESS: i32 = 0;
+
+// === impl Instance ===
+
+impl Instance {
+    /// Starts an instance. `deadline` is that of the call which needs it.
+    ///
+    /// # Errors
+    /// The guest traps, or takes too long.
+    pub(crate) async fn start(
+        blueprint: &Blueprint,
+        claim: Claim,
+        deadline: Option<Instant>,
+    ) -> Result<Self, GuestFault> {
+        let shared = &blueprint.engine.0;
+        let mut state = State::new(&blueprint.name, &blueprint.limits, &shared.lane);
+        state.begin(Turn {
+            method: Arc::from(""),
+            input: Bytes::new(),
+            deadline,
+            longest: blueprint.limits.start_time,
+            slot: None,
+            host: None,
+            stdout: Stdout::Log,
+        });
+        let mut store = Store::new(&shared.wasm, state);
+        store.limiter(|state| &mut state.meter);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().pace.tick(Instant::now())?));
+        store.set_epoch_deadline(1);
+        match Self::connect(blueprint, &mut store).await {
+            Ok((call, memory)) => {
+                store.data_mut().end();
+                Ok(Self { store, call, memory, uses: 0, _claim: claim })
+            }
+            Err(error) => Err(classify(&error, store.data(), &blueprint.limits)),
+        }
+    }
+
+    async fn connect(
+        blueprint: &Blueprint,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<(Call, Option<Memory>)> {
+        let places = &blueprint.exports;
+        let guest = blueprint.pre.instantiate_async(&mut *store).await?;
+        let export = |store: &mut Store<State>, place: &Option<ModuleExport>| {
+            place.as_ref().and_then(|place| guest.get_module_export(store, place))
+        };
+        let function = |store: &mut Store<State>, place: &Option<ModuleExport>, what| {
+            let function = export(store, place).and_then(wasmtime::Extern::into_func);
+            function.ok_or(GuestFault::Malformed(what))
+        };
+        let memory = export(store, &places.memory).and_then(wasmtime::Extern::into_memory);
+        store.data_mut().memory = memory;
+        if places.initialize.is_some() {
+            let initialize = function(store, &places.initialize, "no _initialize")?;
+            initialize.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
+        }
+        let call = match blueprint.entry {
+            Entry::Command => {
+                Call::Command(function(store, &places.start, "no _start")?.typed::<(), ()>(&*store)?)
+            }
+            Entry::HandleRequest => {
+                let allocate = function(store, &places.allocate, "no allocate")?;
+                let exports = Exports {
+                    allocate,
+                    deallocate: function(store, &places.deallocate, "no deallocate")?,
+                    handle_request: function(store, &places.handle_request, "no handle_request")?,
+                };
+                store.data_mut().allocate = Some(allocate.typed(&*store)?);
+                Call::HandleRequest(blueprint.engine.0.driver.connect(store, exports).await?)
+            }
+        };
+        Ok((call, memory))
+    }
+
+    /// How many calls it has served.
+    pub(crate) fn uses(&self) -> u32 {
+        self.uses
+    }
+
+    /// Serves one call.
+    pub(crate) async fn call(&mut self, blueprint: &Blueprint, turn: Turn) -> Ended {
+        self.uses += 1;
+        self.store.data_mut().begin(turn);
+        self.store.set_epoch_deadline(1);
+        let result = match self.call.clone() {
+            Call::HandleRequest(run) => self.handle_request(blueprint, &run).await,
+            Call::Command(start) => self.command(blueprint, &start).await,
+        };
+        let overran = self.store.data_mut().end();
+        let memory = self.memory.map_or(0, |memory| memory.data_size(&self.store));
+        Ended { result, overran, memory }
+    }
+
+    async fn handle_request(
+        &mut self,
+        blueprint: &Blueprint,
+        run: &TypedFunc<(u32, u32), ()>,
+    ) -> Result<Bytes, GuestFault> {
+        let call = &self.store.data().call;
+        let lengths = (u32::try_from(call.method.len()), u32::try_from(call.input.len()));
+        let (Ok(method), Ok(input)) = lengths else { return Err(GuestFault::InputRefused) };
+        if let Err(error) = run.call_async(&mut self.store, (method, input)).await {
+            return Err(classify(&error, self.store.data(), &blueprint.limits));
+        }
+        match self.store.data_mut().call.output.take() {
+            // A Go guest marshals a missing result to null.
+            Some(Output::Good(result)) if blueprint.payload == Payload::Json && result == "null" => {
+                Ok(Bytes::from_static(b"{}"))
+            }
+            Some(Output::Good(result)) => Ok(result),
+            Some(Output::Error(body)) => Err(guest_error(&body)),
+            None => Err(GuestFault::GuestSilent),
+        }
+    }
+
+    async fn command(
+        &mut self,
+        blueprint: &Blueprint,
+        start: &TypedFunc<(), ()>,
+    ) -> Result<Bytes, GuestFault> {
+        let call = &mut self.store.data_mut().call;
+        let stdin = command::input(&call.method, &call.input)?;
+        call.stdio.feed(stdin);
+        let ended = match start.call_async(&mut self.store, ()).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(classify(&error, self.store.data(), &blueprint.limits)),
+        };
+        let output = self.store.data_mut().call.stdio.collected().unwrap_or_default();
+        match ended {
+            Ok(()) | Err(GuestFault::Exited(EXIT_SUCCESS)) => command::result(&output),
+            // A command that fails may still have said why.
+            Err(GuestFault::Exited(code)) => Err(match command::result(&output) {
+                Err(said @ (GuestFault::Guest(_) | GuestFault::UnknownMethod(_))) => said,
+                _ => GuestFault::Exited(code),
+            }),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// What the end of a guest means. The trace within the error is for the log alone.
+fn classify(error: &wasmtime::Error, state: &State, limits: &Limits) -> GuestFault {
+    tracing::debug!(error = format!("{error:?}"), "a guest ended early");
+    let fault = match (error.downcast_ref::<GuestFault>(), error.downcast_ref::<Trap>()) {
+        (Some(fault), _) => fault.clone(),
+        (None, Some(Trap::StackOverflow)) => GuestFault::StackOverflow,
+        (None, Some(Trap::Interrupt)) => GuestFault::Deadline,
+        (None, Some(trap)) => {
+            let what = trap.to_string();
+            GuestFault::Trapped { what: what.strip_prefix("wasm trap: ").unwrap_or(&what).to_owned() }
+        }
+        (None, None) => GuestFault::Trapped { what: "it cannot be run".to_owned() },
+    };
+    // A guest that was refused room and then gave up did so because of it.
+    match (&fault, state.meter.denied()) {
+        (GuestFault::Trapped { .. } | GuestFault::Exited(_) | GuestFault::InputRefused, Some(denied)) => {
+            match denied {
+                Denied::Memory => GuestFault::MemoryLimit { limit: limits.memory_bytes },
+                Denied::Table => GuestFault::TableLimit { limit: limits.table_elements },
+            }
+        }
+        _ => fault,
+    }
+}
+
+/// Whether an export is a function of this type.
+pub(crate) fn is_function(export: &ExternType, params: &[char], results: &[char]) -> bool {
+    let letters = |types: &mut dyn Iterator<Item = wasmtime::ValType>| -> Vec<char> {
+        types
+            .map(|kind| match kind {
+                wasmtime::ValType::I32 => 'i',
+                wasmtime::ValType::I64 => 'l',
+                wasmtime::ValType::F32
+                | wasmtime::ValType::F64
+                | wasmtime::ValType::V128
+                | wasmtime::ValType::Ref(_) => '?',
+            })
+            .collect()
+    };
+    match export {
+        ExternType::Func(function) => {
+            letters(&mut function.params()) == params && letters(&mut function.results()) == results
+        }
+        _ => false,
+    }
+}

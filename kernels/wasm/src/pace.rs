@@ -1,0 +1,115 @@
+//! How long a call may run, and who runs beside it: what happens at each tick of the clock.
+//!
+//! At the first tick a call gives its thread up once, so that short calls pass. From the second on it
+//! needs a slot in the [`Lane`] for each further tick, and waits for one without a thread. At every tick
+//! it ends if its time is up. A slot never outlives the call, and is not held while the guest waits for
+//! its host.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use wasmtime::UpdateDeadline;
+
+use crate::engine::TICK;
+use crate::fault::GuestFault;
+use crate::lane::{Lane, Slot};
+
+/// The pace of one call.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    lane: Lane,
+    deadline: Option<Instant>,
+    /// The longest the call may run, and since when it does, as far as the ticks tell.
+    longest: Duration,
+    since: Option<Instant>,
+    ticks: u32,
+    /// Filled by whoever waits for the slot, which happens outside the store.
+    slot: Arc<Mutex<Option<Slot>>>,
+    /// The slot was waited for and the next tick is the first with it.
+    is_due: bool,
+}
+
+/// The ticks after which a call needs a slot.
+const FREE_TICKS: u32 = 1;
+
+// === impl Pace ===
+
+impl Pace {
+    pub(crate) fn new(lane: &Lane) -> Self {
+        Self {
+            lane: lane.clone(),
+            deadline: None,
+            longest: Duration::ZERO,
+            since: None,
+            ticks: 0,
+            slot: Arc::default(),
+            is_due: false,
+        }
+    }
+
+    /// Begins a call.
+    pub(crate) fn begin(&mut self, deadline: Option<Instant>, longest: Duration, slot: Option<Slot>) {
+        (self.deadline, self.longest) = (deadline, longest);
+        (self.since, self.ticks, self.is_due) = (None, 0, slot.is_some());
+        *self.slot.lock() = slot;
+    }
+
+    /// Ends a call; says whether it overran.
+    pub(crate) fn end(&mut self) -> bool {
+        self.pause();
+        self.ticks > FREE_TICKS
+    }
+
+    /// Gives the slot back, if there is one: the guest waits for its host.
+    pub(crate) fn pause(&mut self) {
+        self.slot.lock().take();
+    }
+
+    /// When the call must end, as far as is known.
+    pub(crate) fn until(&self, now: Instant) -> Instant {
+        let longest = self.since.unwrap_or(now) + self.longest;
+        self.deadline.map_or(longest, |deadline| deadline.min(longest))
+    }
+
+    /// What to do at a tick.
+    ///
+    /// # Errors
+    /// The time of the call is up.
+    pub(crate) fn tick(&mut self, now: Instant) -> Result<UpdateDeadline, GuestFault> {
+        if self.since.is_none() {
+            self.since = now.checked_sub(TICK).or(Some(now));
+        }
+        let until = self.until(now);
+        if now >= until {
+            return Err(GuestFault::Deadline);
+        }
+        if std::mem::take(&mut self.is_due) {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        self.ticks = self.ticks.saturating_add(1);
+        if self.ticks <= FREE_TICKS {
+            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
+        }
+        self.pause();
+        self.is_due = true;
+        let (lane, slot) = (self.lane.clone(), self.slot.clone());
+        // With no tick to go, the guest looks up again at once, and so ends if its time is up by then.
+        Ok(UpdateDeadline::YieldCustom(
+            0,
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                let granted = before(until, lane.slot()).await.flatten();
+                *slot.lock() = granted;
+            }),
+        ))
+    }
+}
+
+/// The outcome of a wait, if it comes in time. On a thread without a runtime nobody looks at the clock.
+pub(crate) async fn before<T>(until: Instant, wait: impl Future<Output = T>) -> Option<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => tokio::time::timeout_at(until.into(), wait).await.ok(),
+        Err(_) => Some(wait.await),
+    }
+}

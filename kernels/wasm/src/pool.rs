@@ -1,0 +1,291 @@
+//! The instances of one guest: idle ones, busy ones, and the calls that wait for one.
+//!
+//! A call takes an idle instance, or starts one if there are fewer than the most, or waits: in order, for
+//! a bounded time, at most so many. A nested call never waits for an instance of its own kind: it may be
+//! one that an instance here waits for. An instance goes back only if the call said it is sound and it
+//! has not served its number of calls; anything else, a dropped future too, ends it.
+//!
+//! Invariants: `live` counts every instance and every right to start one, save those of nested calls
+//! beyond the most; what a waiting call was handed and did not take goes to the next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::engine::Evict;
+use crate::fault::GuestFault;
+use crate::guest::Counters;
+use crate::instance::{Blueprint, Instance};
+
+/// The instances of one guest.
+pub(crate) struct Pool {
+    pub(crate) blueprint: Blueprint,
+    pub(crate) counters: Counters,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Instance>,
+    live: u32,
+    extra: u32,
+    waiting: VecDeque<oneshot::Sender<Lease>>,
+    /// Starts that failed since the last that did not.
+    failures: u32,
+    /// No start is tried before, and why.
+    pause: Option<(Instant, String)>,
+}
+
+/// How many instances there are, by what they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) live: u32,
+    pub(crate) idle: u32,
+    pub(crate) waiting: u32,
+}
+
+/// What a call wants of an instance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) deadline: Option<Instant>,
+    /// One that has served nobody.
+    pub(crate) fresh: bool,
+    /// The call is made by a guest that serves another.
+    pub(crate) nested: bool,
+}
+
+/// An instance, or the right to start one, for one call.
+pub(crate) struct Lease {
+    /// Taken when the lease has ended.
+    pool: Option<Arc<Pool>>,
+    instance: Option<Instance>,
+    /// Beyond the most, for a nested call.
+    is_extra: bool,
+    is_sound: bool,
+}
+
+/// After so many failed starts in a row there is a pause.
+const FAILURES_BEFORE_PAUSE: u32 = 3;
+
+/// The first pause; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+// === impl Pool ===
+
+impl Pool {
+    pub(crate) fn new(blueprint: Blueprint) -> Arc<Self> {
+        let budget = blueprint.engine.0.budget.clone();
+        let pool =
+            Arc::new(Self { blueprint, counters: Counters::default(), state: Mutex::new(State::default()) });
+        let known: std::sync::Weak<Self> = Arc::downgrade(&pool);
+        budget.enrol(known);
+        pool
+    }
+
+    pub(crate) fn census(&self) -> Census {
+        let state = self.state.lock();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Census {
+            live: state.live + state.extra,
+            idle: count(state.idle.len()),
+            waiting: count(state.waiting.iter().filter(|waiting| !waiting.is_closed()).count()),
+        }
+    }
+
+    /// An instance for one call.
+    ///
+    /// # Errors
+    /// None is to be had in time, or none can be started.
+    pub(crate) async fn check_out(self: &Arc<Self>, wish: Wish) -> Result<Lease, GuestFault> {
+        let mut lease = match self.take(wish)? {
+            Ok(lease) => lease,
+            Err(handed) => self.wait(handed, wish.deadline).await?,
+        };
+        if wish.fresh {
+            lease.instance = None;
+        }
+        if lease.instance.is_none() {
+            let started = self.start(wish.deadline).await?;
+            lease.instance = Some(started);
+        }
+        Ok(lease)
+    }
+
+    /// What is there now; else a place in line.
+    fn take(self: &Arc<Self>, wish: Wish) -> Result<Result<Lease, oneshot::Receiver<Lease>>, GuestFault> {
+        let limits = &self.blueprint.limits;
+        let mut state = self.state.lock();
+        if let Some(instance) = state.idle.pop() {
+            return Ok(Ok(self.lease(Some(instance), false)));
+        }
+        if state.live < limits.max_instances.get() {
+            state.live += 1;
+            return Ok(Ok(self.lease(None, false)));
+        }
+        if wish.nested {
+            state.extra += 1;
+            return Ok(Ok(self.lease(None, true)));
+        }
+        if state.waiting.len() >= limits.max_waiting as usize {
+            state.waiting.retain(|waiting| !waiting.is_closed());
+        }
+        if state.waiting.len() >= limits.max_waiting as usize || limits.max_wait.is_zero() {
+            return Err(GuestFault::Busy);
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.push_back(sender);
+        Ok(Err(receiver))
+    }
+
+    fn lease(self: &Arc<Self>, instance: Option<Instance>, is_extra: bool) -> Lease {
+        Lease { pool: Some(self.clone()), instance, is_extra, is_sound: false }
+    }
+
+    async fn wait(
+        &self,
+        handed: oneshot::Receiver<Lease>,
+        deadline: Option<Instant>,
+    ) -> Result<Lease, GuestFault> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(GuestFault::NoRuntime);
+        }
+        let longest = Instant::now() + self.blueprint.limits.max_wait;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+        match tokio::time::timeout_at(until.into(), handed).await {
+            Ok(Ok(lease)) => Ok(lease),
+            // The line is never dropped while the pool is held by this very call.
+            Ok(Err(_)) => Err(GuestFault::Busy),
+            Err(_) if until < longest => Err(GuestFault::Deadline),
+            Err(_) => Err(GuestFault::Busy),
+        }
+    }
+
+    async fn start(&self, deadline: Option<Instant>) -> Result<Instance, GuestFault> {
+        self.check_pause()?;
+        let budget = &self.blueprint.engine.0.budget;
+        let claim = match budget.try_claim() {
+            Some(claim) => claim,
+            None => {
+                if tokio::runtime::Handle::try_current().is_err() {
+                    return Err(GuestFault::NoRuntime);
+                }
+                let longest = Instant::now() + self.blueprint.limits.max_wait;
+                let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+                let claim = tokio::time::timeout_at(until.into(), budget.claim()).await;
+                claim.ok().flatten().ok_or(GuestFault::Busy)?
+            }
+        };
+        let started = Instance::start(&self.blueprint, claim, deadline).await;
+        self.counters.started(started.is_ok());
+        match &started {
+            Ok(_) => {
+                let mut state = self.state.lock();
+                (state.failures, state.pause) = (0, None);
+            }
+            Err(GuestFault::Deadline) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {}
+            Err(why) => return Err(self.note_failure(why)),
+        }
+        started
+    }
+
+    fn check_pause(&self) -> Result<(), GuestFault> {
+        let state = self.state.lock();
+        let Some((until, why)) = &state.pause else { return Ok(()) };
+        let retry_in = until.saturating_duration_since(Instant::now());
+        if retry_in.is_zero() {
+            return Ok(());
+        }
+        Err(GuestFault::Starting { why: why.clone(), retry_in })
+    }
+
+    fn note_failure(&self, fault: &GuestFault) -> GuestFault {
+        let why = match fault {
+            GuestFault::Deadline => {
+                format!("it takes longer than {} ms", self.blueprint.limits.start_time.as_millis())
+            }
+            other => other.to_string(),
+        };
+        let mut state = self.state.lock();
+        state.failures = state.failures.saturating_add(1);
+        let retry_in = match state.failures.checked_sub(FAILURES_BEFORE_PAUSE) {
+            Some(further) => FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(further)).min(LONGEST_PAUSE),
+            None => Duration::ZERO,
+        };
+        state.pause = (!retry_in.is_zero()).then(|| (Instant::now() + retry_in, why.clone()));
+        GuestFault::Starting { why, retry_in }
+    }
+
+    /// Hands a lease to the first who waits; gives it back if nobody does, with the state locked so that
+    /// nobody can come in between.
+    fn hand_over(&self, mut lease: Lease) -> Option<(Lease, parking_lot::MutexGuard<'_, State>)> {
+        loop {
+            let mut state = self.state.lock();
+            let Some(waiting) = state.waiting.pop_front() else { return Some((lease, state)) };
+            drop(state);
+            match waiting.send(lease) {
+                Ok(()) => return None,
+                Err(unwanted) => lease = unwanted,
+            }
+        }
+    }
+}
+
+impl Evict for Pool {
+    fn idle(&self) -> usize {
+        self.state.lock().idle.len()
+    }
+
+    fn evict(&self) -> bool {
+        let mut state = self.state.lock();
+        let Some(instance) = state.idle.pop() else { return false };
+        state.live -= 1;
+        drop(state);
+        drop(instance);
+        true
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// The instance, which is there once the lease is checked out.
+    pub(crate) fn instance(&mut self) -> Option<&mut Instance> {
+        self.instance.as_mut()
+    }
+
+    /// Says that the instance is as good as before.
+    pub(crate) fn is_sound(&mut self) {
+        self.is_sound = true;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(pool) = self.pool.take() else { return };
+        let limits = &pool.blueprint.limits;
+        let is_short = pool.blueprint.engine.0.budget.is_short();
+        let instance = self.instance.take();
+        let instance =
+            instance.filter(|instance| self.is_sound && instance.uses() < limits.reuses.get() && !is_short);
+        if self.is_extra {
+            drop(instance);
+            pool.state.lock().extra -= 1;
+            return;
+        }
+        // What is handed on counts as sound until its new holder has used it.
+        let next = Lease { pool: Some(pool.clone()), instance, is_extra: false, is_sound: true };
+        if let Some((mut unwanted, mut state)) = pool.hand_over(next) {
+            unwanted.pool = None;
+            match unwanted.instance.take() {
+                Some(instance) => state.idle.push(instance),
+                None => state.live -= 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a store carries for its guest: the memory, the meter, and the call being served.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wasmtime::{Caller, Extern, Memory, TypedFunc};
+
+use crate::abi::okra::Output;
+use crate::fault::GuestFault;
+use crate::host::Host;
+use crate::lane::{Lane, Slot};
+use crate::limits::{Limits, Meter};
+use crate::pace::Pace;
+use crate::wasi::{Stdio, Stdout};
+
+/// What a store carries.
+pub(crate) struct State {
+    pub(crate) meter: Meter,
+    pub(crate) pace: Pace,
+    /// Known once the guest is instantiated.
+    pub(crate) memory: Option<Memory>,
+    /// Known for guests that have one.
+    pub(crate) allocate: Option<TypedFunc<u32, u32>>,
+    pub(crate) call: CallState,
+}
+
+/// The call being served.
+pub(crate) struct CallState {
+    pub(crate) method: Arc<str>,
+    pub(crate) input: Bytes,
+    pub(crate) output: Option<Output>,
+    pub(crate) result_limit: usize,
+    pub(crate) host: Option<Arc<dyn Host>>,
+    pub(crate) stdio: Stdio,
+    okra_calls: Count,
+    wasi_calls: Count,
+}
+
+/// One call, as an instance serves it.
+pub(crate) struct Turn {
+    pub(crate) method: Arc<str>,
+    pub(crate) input: Bytes,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) longest: Duration,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) host: Option<Arc<dyn Host>>,
+    pub(crate) stdout: Stdout,
+}
+
+#[derive(Clone, Copy)]
+struct Count {
+    left: u32,
+    limit: u32,
+}
+
+// === impl State ===
+
+impl State {
+    pub(crate) fn new(name: &Arc<str>, limits: &Limits, lane: &Lane) -> Self {
+        Self {
+            meter: Meter::new(limits),
+            pace: Pace::new(lane),
+            memory: None,
+            allocate: None,
+            call: CallState {
+                method: Arc::from(""),
+                input: Bytes::new(),
+                output: None,
+                result_limit: limits.result_bytes,
+                host: None,
+                stdio: Stdio::new(name, limits.log_lines),
+                okra_calls: Count::new(limits.okra_calls),
+                wasi_calls: Count::new(limits.wasi_calls),
+            },
+        }
+    }
+
+    /// Begins a call.
+    pub(crate) fn begin(&mut self, turn: Turn) {
+        self.meter.begin();
+        self.pace.begin(turn.deadline, turn.longest, turn.slot);
+        let call = &mut self.call;
+        (call.method, call.input, call.host) = (turn.method, turn.input, turn.host);
+        call.output = None;
+        call.stdio.begin(turn.stdout);
+        call.okra_calls.left = call.okra_calls.limit;
+        call.wasi_calls.left = call.wasi_calls.limit;
+    }
+
+    /// Ends a call: nothing of it stays. Says whether it overran.
+    pub(crate) fn end(&mut self) -> bool {
+        self.call.stdio.end();
+        self.call.host = None;
+        self.call.input = Bytes::new();
+        self.pace.end()
+    }
+
+    /// The guest's memory and the state, both to be written.
+    ///
+    /// # Errors
+    /// The guest has no memory.
+    pub(crate) fn with_memory<'a>(
+        caller: &'a mut Caller<'_, Self>,
+    ) -> Result<(&'a mut [u8], &'a mut Self), GuestFault> {
+        let memory = match caller.data().memory {
+            Some(memory) => memory,
+            // While the guest is being instantiated nobody has looked for it yet.
+            None => caller
+                .get_export("memory")
+                .and_then(Extern::into_memory)
+                .ok_or(GuestFault::Malformed("no memory"))?,
+        };
+        Ok(memory.data_and_store_mut(caller))
+    }
+
+    /// Counts a call of a WASI function.
+    pub(crate) fn count_wasi(&mut self) -> Result<(), GuestFault> {
+        self.call.wasi_calls.take()
+    }
+
+    /// Counts a call of a function of module `okra`.
+    pub(crate) fn count_okra(&mut self) -> Result<(), GuestFault> {
+        self.call.okra_calls.take()
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    fn new(limit: u32) -> Self {
+        Self { left: limit, limit }
+    }
+
+    fn take(&mut self) -> Result<(), GuestFault> {
+        self.left = self.left.checked_sub(1).ok_or(GuestFault::HostCalls { limit: self.limit })?;
+        Ok(())
+    }
+}
