@@ -101,7 +101,7 @@ impl Connection {
             phase: Phase::Preface(0),
             partial: Vec::new(),
             block: None,
-            decoder: Decoder::new(),
+            decoder: Decoder::new(settings.header_table),
             memo: Memo::default(),
             streams: StreamTable::new(settings.max_streams),
             closed: ClosedIds::default(),

@@ -22,4 +22,6 @@ pub(crate) enum HpackError {
     LateSizeUpdate,
     /// A table size above the limit we set.
     SizeUpdateTooLarge,
+    /// The encoder knows that the limit is lower than its table, and goes on as before.
+    NoSizeUpdate,
 }

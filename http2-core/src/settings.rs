@@ -16,6 +16,9 @@ pub struct Settings {
     pub stream_window: u32,
     /// Bytes that a client may have under way on the whole connection; at least 65,535. Default 1 MiB.
     pub connection_window: u32,
+    /// Bytes of the table by which a client compresses its header blocks, and of which we keep a copy.
+    /// Default 4 KiB.
+    pub header_table: u32,
     /// Bytes of one answer taken over from the handler and not yet written, beyond which
     /// [`Connection::room`](crate::Connection::room) is zero. Default 64 KiB.
     pub send_buffer: usize,
@@ -101,6 +104,7 @@ impl Default for Settings {
             max_streams: 200,
             stream_window: DEFAULT_WINDOW,
             connection_window: 1 << 20,
+            header_table: DEFAULT_HEADER_TABLE,
             send_buffer: 64 << 10,
             output_bytes: 256 << 10,
             header_memo: true,
@@ -119,12 +123,16 @@ impl Settings {
     }
 
     /// What the client is told.
-    pub(crate) fn announced(&self) -> [(u16, u32); 3] {
-        [
+    pub(crate) fn announced(&self) -> Vec<(u16, u32)> {
+        let mut settings = vec![
             (MAX_CONCURRENT_STREAMS, self.max_streams),
             (INITIAL_WINDOW_SIZE, self.stream_window),
             (MAX_HEADER_LIST_SIZE, self.limits.header_list_bytes),
-        ]
+        ];
+        if self.header_table != DEFAULT_HEADER_TABLE {
+            settings.push((HEADER_TABLE_SIZE, self.header_table));
+        }
+        settings
     }
 }
 
@@ -197,7 +205,8 @@ impl PeerSettings {
 
 /// The window that streams and connections start with.
 pub(crate) const DEFAULT_WINDOW: u32 = 65_535;
-const DEFAULT_HEADER_TABLE: u32 = 4_096;
+/// The table that encoders start with.
+pub(crate) const DEFAULT_HEADER_TABLE: u32 = 4_096;
 /// A bound on `max_streams`, so that slots fit their ids.
 const MOST_STREAMS: u32 = 8_192;
 

@@ -6,7 +6,8 @@
 //! h2spec -S -h 127.0.0.1 -p 8080 -P /healthz
 //! ```
 //!
-//! The arguments are the address, the number of threads and `tonic` or `native`, the transport. It drains when its standard input ends.
+//! The arguments are the address, the number of threads and the transport, `native` unless it is `tonic`. It drains
+//! when its standard input ends.
 
 #![expect(clippy::print_stdout, reason = "an example tells its address")]
 
@@ -35,9 +36,9 @@ fn main() -> anyhow::Result<()> {
         arguments.next().as_deref().unwrap_or("127.0.0.1:0").parse().context("address")?;
     let threads: NonZeroUsize = arguments.next().as_deref().unwrap_or("1").parse().context("threads")?;
     let transport = match arguments.next().as_deref() {
-        None | Some("tonic") => TransportKind::Tonic,
-        Some("native") => TransportKind::Native,
-        Some(other) => anyhow::bail!("{other:?} is no transport: tonic or native"),
+        None | Some("native") => TransportKind::Native,
+        Some("tonic") => TransportKind::Tonic,
+        Some(other) => anyhow::bail!("{other:?} is no transport: native or tonic"),
     };
     let grpc = GrpcService::new(Arc::new(Echo), TransportLimits::default());
     let server = Server::bind(ServerConfig { address, threads, fallback: None, transport }, grpc)?;

@@ -140,8 +140,8 @@ section! {
         port: u16 = 8080;
         /// Threads that read and write connections.
         io_threads: Threads = Threads::Auto, flag "io-threads";
-        /// Who speaks HTTP/2: `tonic` is hyper, `native` does with less work.
-        transport: Transport = Transport::Tonic, flag "transport";
+        /// Who speaks HTTP/2: `native` is our own core, `tonic` is hyper. Both answer alike.
+        transport: Transport = Transport::Native, flag "transport";
     }
 }
 
@@ -216,7 +216,7 @@ section! {
         connection_window: ByteSize = ByteSize::mib(1);
         /// Response bytes of one call that may wait for the client.
         send_buffer: ByteSize = ByteSize::kib(400);
-        /// Calls that a client may take back before they were looked at (CVE-2023-44487).
+        /// Calls that a client may take back at once, before they were looked at (CVE-2023-44487).
         max_pending_resets: u32 = 20;
         /// Resets that a client may provoke on one connection (CVE-2025-8671).
         max_local_resets: u32 = 1024;

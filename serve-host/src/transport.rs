@@ -7,7 +7,8 @@
 //! entry in the mailbox of its thread.
 //!
 //! [`Transport`] is how the accept loop hands a connection over once it knows that the client speaks
-//! HTTP/2. [`tonic`] is the one over hyper, [`native`] the one over `http2-core`.
+//! HTTP/2. [`native`], the one over `http2-core`, is the default; [`tonic`], the one over hyper, is what others
+//! can mount, and what the default is tested against.
 
 pub(crate) mod budget;
 pub(crate) mod limits;
@@ -32,11 +33,11 @@ use crate::accept::connection::{Connection, End};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportKind {
-    /// hyper, with the gRPC service that can also be mounted in a tonic server.
-    #[default]
-    Tonic,
     /// The state machine of `http2-core`.
+    #[default]
     Native,
+    /// hyper, with the gRPC service that can also be mounted in a tonic server.
+    Tonic,
 }
 
 /// Whoever answers unary requests.

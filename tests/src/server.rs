@@ -18,6 +18,16 @@ use crate::admin::Admin;
 use crate::rpc::{Client, Clients};
 use crate::{SOON, eventually};
 
+/// Who speaks HTTP/2 in a server. Where a test says nothing it is the server's default, or what
+/// `OKRA_SERVICE_TRANSPORT` says: `tests/run` runs all of them with either.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport {
+    /// Its own core.
+    Native,
+    /// hyper.
+    Tonic,
+}
+
 /// A server to be started.
 #[derive(Debug)]
 pub struct Serve {
@@ -105,6 +115,18 @@ impl Serve {
     pub fn flag(mut self, name: &str, value: impl Display) -> Self {
         self.arguments.extend([name.into(), value.to_string().into()]);
         self
+    }
+
+    /// Speaks HTTP/2 by this transport, whatever the others do.
+    #[must_use]
+    pub fn over(self, transport: Transport) -> Self {
+        self.flag(
+            "--transport",
+            match transport {
+                Transport::Native => "native",
+                Transport::Tonic => "tonic",
+            },
+        )
     }
 
     /// Keeps its state in `path`, which outlives it.

@@ -25,6 +25,7 @@ impl Connection {
                 return Err(Violation::FrameLength.into());
             }
             self.clock.acknowledged = true;
+            self.decoder.hold_to(self.settings.header_table);
             return self.spend_control(1);
         }
         self.spend_control(COST_OF_SETTINGS)?;

@@ -113,6 +113,13 @@ impl Connection {
         }
     }
 
+    /// Cuts the connection off for a limit that the handler minds.
+    pub fn cut_off<H: Handler>(&mut self, cutoff: Cutoff, out: &mut Vec<u8>, handler: &mut H) {
+        if !self.is_closed() {
+            self.fail(cutoff.into(), &mut Outside { out, handler });
+        }
+    }
+
     /// Whether streams that are opened now are not processed.
     pub(super) fn takes_no_more(&self) -> bool {
         self.drain == Drain::Last

@@ -134,7 +134,7 @@ impl Connection {
 
     /// What a new stream's header block says.
     fn request_head(&mut self, block: &[u8]) -> Result<Parsed, End> {
-        let memo = self.settings.header_memo;
+        let memo = self.settings.header_memo && !self.decoder.awaits_update();
         if memo && let Some(head) = self.memo.get(block, self.decoder.generation()) {
             return Ok(Parsed::Head(head.clone()));
         }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::{HpackError, huffman, integer, static_table};
 use crate::field::{FIELD_OVERHEAD, Field};
+use crate::settings::DEFAULT_HEADER_TABLE;
 
 /// Takes the fields of a block.
 pub(crate) trait Sink {
@@ -25,7 +26,10 @@ pub(crate) struct Decoder {
     /// The newest entry is at the front.
     table: VecDeque<Field>,
     size: usize,
+    /// What the encoder has made of the table; beyond `limit` until it has followed a lower one.
     capacity: usize,
+    /// The most it may make of it.
+    limit: usize,
     generation: u64,
     scratch: Vec<u8>,
 }
@@ -42,8 +46,26 @@ pub(crate) struct TableUse {
 // === impl Decoder ===
 
 impl Decoder {
-    pub(crate) fn new() -> Self {
-        Self { table: VecDeque::new(), size: 0, capacity: MAX_TABLE, generation: 0, scratch: Vec::new() }
+    /// A decoder for a peer that was told `limit`, and does not know it yet.
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            table: VecDeque::new(),
+            size: 0,
+            capacity: FIRST_TABLE,
+            limit: FIRST_TABLE.max(limit as usize),
+            generation: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The peer knows its limit now. If that is lower than its table is, its next block must say so.
+    pub(crate) fn hold_to(&mut self, limit: u32) {
+        self.limit = limit as usize;
+    }
+
+    /// Whether the next block must begin with a size update.
+    pub(crate) fn awaits_update(&self) -> bool {
+        self.capacity > self.limit
     }
 
     /// Counts the changes of the table: equal numbers mean equal tables.
@@ -58,6 +80,10 @@ impl Decoder {
         while let [0b0010_0000..=0b0011_1111, ..] = rest {
             self.resize(integer::take(&mut rest, 5)?)?;
             used.changed = true;
+        }
+        if self.awaits_update() {
+            // RFC 9113 §4.3.1.
+            return Err(HpackError::NoSizeUpdate);
         }
         while let Some(&first) = rest.first() {
             match first {
@@ -119,7 +145,7 @@ impl Decoder {
     }
 
     fn resize(&mut self, capacity: usize) -> Result<(), HpackError> {
-        if capacity > MAX_TABLE {
+        if capacity > self.limit {
             return Err(HpackError::SizeUpdateTooLarge);
         }
         self.capacity = capacity;
@@ -170,8 +196,8 @@ impl Sink for Discard {
     fn field(&mut self, _field: &Field) {}
 }
 
-/// Bytes of the dynamic table: the protocol's default, which we never change.
-const MAX_TABLE: usize = 4096;
+/// Bytes of the dynamic table before anybody says otherwise.
+const FIRST_TABLE: usize = DEFAULT_HEADER_TABLE as usize;
 /// Bytes of scratch that a connection keeps between blocks.
 const KEPT_SCRATCH: usize = 4096;
 

@@ -76,7 +76,7 @@ mod tests {
 
     impl Reader {
         fn new() -> Self {
-            Self { decoder: Decoder::new(), memo: Memo::default() }
+            Self { decoder: Decoder::new(4096), memo: Memo::default() }
         }
 
         /// The `x` of the head, and whether the memo knew it.

@@ -346,3 +346,17 @@ fn a_lost_transport_cancels_what_waits() {
     assert_eq!(peer.connection.end(), Some(End::Disconnected));
     assert_eq!((peer.connection.buffered(), peer.connection.stream_count()), (0, 0));
 }
+
+#[test]
+fn a_handler_may_cut_a_connection_off_for_a_limit_of_its_own() {
+    let mut peer = Peer::usual();
+    peer.send(&whole_call(1, "/later", b"x"));
+    let (mut out, mut handler) = (Vec::new(), Recorder::default());
+    peer.connection.cut_off(Cutoff::ResetFlood, &mut out, &mut handler);
+    assert_eq!(frames(&out).iter().map(Frame::short).collect::<Vec<_>>(), ["GOAWAY 1 CALM"]);
+    assert_eq!(peer.connection.end(), Some(End::Cutoff(Cutoff::ResetFlood)));
+    assert_eq!(
+        (handler.events, handler.cutoffs),
+        (vec!["cancelled 1 ConnectionEnded".to_owned()], vec![Cutoff::ResetFlood])
+    );
+}

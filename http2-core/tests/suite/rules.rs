@@ -310,3 +310,31 @@ fn trailers_end_their_stream_and_have_no_pseudo_header_fields() {
     assert_eq!(peer.send(&trailers).len(), 3);
     assert_eq!(peer.events(), ["call 1 /now 2"]);
 }
+
+/// A table that is lowered: the client may go on until it knows, and then begins with a size update.
+#[test]
+fn the_clients_table_is_what_it_was_told() {
+    let offered = Settings { header_table: 0, ..Settings::default() };
+    let hello = |memo| {
+        let mut peer = Peer::new(&Settings { header_memo: memo, ..offered });
+        let told = peer.send_raw(&[PREFACE, &settings(&[])].concat()).swap_remove(0);
+        assert!(told.payload.ends_with(&[0, 1, 0, 0, 0, 0]), "{:?}", told.payload);
+        peer
+    };
+    for memo in [false, true] {
+        let mut peer = hello(memo);
+        // The same block, so that the memo knows it.
+        assert_eq!(peer.send(&whole_call(1, "/now", b"x")).len(), 3);
+        assert_eq!(peer.send(&whole_call(3, "/now", b"x")).len(), 3);
+        peer.send(&frame(SETTINGS, ACK, 0, &[]));
+        assert_eq!(peer.send(&whole_call(5, "/now", b"x")), ["GOAWAY 5 COMPRESSION"]);
+        assert_eq!(peer.connection.end(), Some(End::Violation(Violation::Compression)));
+
+        let mut peer = hello(memo);
+        peer.send(&frame(SETTINGS, ACK, 0, &[]));
+        let head = frames(&call(1, "/now")).swap_remove(0).payload;
+        let updated = frame(HEADERS, END_HEADERS, 1, &[&[0x20], &head[..]].concat());
+        assert_eq!(peer.send(&[updated, frame(DATA, END_STREAM, 1, &message(b"x"))].concat()).len(), 3);
+        assert_eq!(peer.send(&whole_call(3, "/now", b"x")).len(), 3, "once is enough");
+    }
+}

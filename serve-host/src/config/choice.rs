@@ -56,10 +56,10 @@ choice! {
 choice! {
     /// Who speaks HTTP/2.
     pub enum Transport {
-        /// hyper, with tonic's service interface.
-        Tonic = "tonic",
         /// The state machine of `http2-core`.
         Native = "native",
+        /// hyper, with tonic's service interface.
+        Tonic = "tonic",
     }
 }
 

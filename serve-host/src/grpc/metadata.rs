@@ -128,9 +128,11 @@ fn is_binary(name: &str) -> bool {
     name.ends_with("-bin")
 }
 
+/// Text as a header value. HTTP/2 forbids blanks at its ends, and gRPC allows that they go.
 fn text(value: &Bytes) -> Option<HeaderValue> {
     let printable = value.iter().all(|b| (b' '..=b'~').contains(b));
-    printable.then(|| HeaderValue::from_maybe_shared(value.clone()).ok()).flatten()
+    let trimmed = value.slice_ref(value.trim_ascii());
+    printable.then(|| HeaderValue::from_maybe_shared(trimmed).ok()).flatten()
 }
 
 /// The most that the metadata of one header or trailer block may take, in bytes of header list. Most
@@ -202,6 +204,15 @@ mod tests {
         assert_eq!(source.first("x-bin").unwrap(), "hi");
         assert_eq!(source.first("content-type").unwrap(), "application/grpc");
         assert_eq!(source.first("x-none"), None);
+    }
+
+    #[test]
+    fn blanks_at_the_ends_of_text_are_left_out_as_http2_has_no_such_values() {
+        let (mut metadata, mut headers) = (Metadata::new(), HeaderMap::new());
+        metadata.append("x-a", " a b ").unwrap();
+        metadata.append("x-b", "  ").unwrap();
+        append(&metadata, &mut headers).unwrap();
+        assert_eq!((&headers["x-a"], &headers["x-b"]), (&"a b".parse().unwrap(), &"".parse().unwrap()));
     }
 
     #[test]

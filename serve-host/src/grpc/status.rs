@@ -37,10 +37,20 @@ pub(crate) fn status_value(code: Code) -> HeaderValue {
     HeaderValue::from_static(NUMBERS[usize::from(code.number())])
 }
 
-/// A status message as gRPC writes it: percent-encoded, cut to [`MESSAGE_LIMIT`] bytes before that.
+/// A status message as gRPC writes it: percent-encoded, cut to [`MESSAGE_LIMIT`] bytes before that. Blanks at its
+/// ends, which HTTP/2 forbids there, are encoded, too.
 pub(crate) fn message_value(message: &str) -> HeaderValue {
-    let end = message.floor_char_boundary(MESSAGE_LIMIT);
-    let encoded = Cow::from(utf8_percent_encode(&message[..end], ESCAPED));
+    let message = &message[..message.floor_char_boundary(MESSAGE_LIMIT)];
+    let inner = message.trim_matches(' ');
+    let encoded = Cow::from(utf8_percent_encode(inner, ESCAPED));
+    let encoded = if inner.len() == message.len() {
+        encoded
+    } else {
+        let blanks = |count: usize| BLANK.repeat(count);
+        let leading = message.len() - message.trim_start_matches(' ').len();
+        let trailing = message.len() - inner.len() - leading;
+        Cow::from(format!("{}{encoded}{}", blanks(leading), blanks(trailing)))
+    };
     HeaderValue::from_str(&encoded).expect("percent-encoding leaves printable ASCII only")
 }
 
@@ -58,6 +68,9 @@ pub(crate) const MESSAGE_LIMIT: usize = 4096;
 
 /// gRPC escapes everything but printable ASCII, and the percent sign.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// A blank, percent-encoded.
+const BLANK: &str = "%20";
 
 const NUMBERS: [&str; 17] =
     ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
@@ -86,6 +99,8 @@ mod tests {
             ("plain: text!", "plain: text!"),
             ("100%", "100%25"),
             ("a\r\nb\x7f", "a%0D%0Ab%7F"),
+            (" two  words ", "%20two  words%20"),
+            ("  ", "%20%20"),
             ("grüß ☺", "gr%C3%BC%C3%9F %E2%98%BA"),
         ] {
             assert_eq!(message_value(message), expected);

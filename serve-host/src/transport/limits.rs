@@ -86,7 +86,7 @@ pub struct Http2Limits {
     pub connection_window: u32,
     /// Response bytes of one call that may wait for the client. Default 400 KiB.
     pub send_buffer: usize,
-    /// Calls that a client may take back before they were looked at (CVE-2023-44487). Default 20.
+    /// Calls that a client may take back at once, before they were looked at (CVE-2023-44487). Default 20.
     pub max_pending_resets: usize,
     /// Resets that a client may provoke on one connection (CVE-2025-8671). Default 1,024.
     pub max_local_resets: usize,

@@ -86,6 +86,7 @@ fn settings(limits: &TransportLimits) -> Settings {
         max_streams: http2.max_streams,
         stream_window: http2.stream_window,
         connection_window: http2.connection_window,
+        header_table: http2.header_table,
         send_buffer: http2.send_buffer.max(1),
         limits: Limits {
             header_list_bytes: http2.max_header_list,

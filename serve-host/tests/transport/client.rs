@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -29,7 +29,7 @@ pub(crate) fn framed(flag: u8, message: &[u8]) -> Bytes {
 }
 
 /// A whole response.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -71,7 +71,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// A client of whoever is at the other end of `stream`.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         let ended = Arc::new(AtomicBool::new(false));
@@ -102,7 +106,12 @@ impl Client {
         self.try_send(method, &[], &[framed(0, message.as_bytes())]).await
     }
 
-    async fn try_send(&self, method: &str, headers: &[(&str, &str)], body: &[Bytes]) -> hyper::Result<Reply> {
+    pub(crate) async fn try_send(
+        &self,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: &[Bytes],
+    ) -> hyper::Result<Reply> {
         let pieces: Vec<_> = body.iter().cloned().map(|piece| Ok(Frame::data(piece))).collect();
         let body = StreamBody::new(stream::iter(pieces)).boxed_unsync();
         self.request(grpc(&format!("/t.T/{method}"), headers).body(body).unwrap()).await

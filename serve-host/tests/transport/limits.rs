@@ -267,6 +267,79 @@ async fn resets_that_the_peer_provokes_are_limited() {
 }
 
 #[tokio::test]
+async fn calls_that_are_taken_back_at_once_are_limited() {
+    for (count, cut) in [(5, 0), (6, 1)] {
+        let (server, _) = server(limits(|limits| limits.http2.max_pending_resets = 5));
+        let mut raw = Raw::hello(server.local_addr(), &[]).await;
+        let mut burst = Vec::new();
+        for number in 0..count {
+            let stream = 2 * number + 1;
+            burst.extend(frame(HEADERS, END_HEADERS, stream, &call_headers("Echo")));
+            // Some are whole, others not yet.
+            if number % 2 == 0 {
+                burst.extend(frame(DATA, END_STREAM, stream, &framed(0, b"hi")));
+            }
+            burst.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        }
+        raw.write(&burst).await;
+        if cut == 0 {
+            raw.call(101, "Echo", b"hi").await;
+            raw.find("an answer", |frame| frame.kind == HEADERS && frame.stream == 101).await;
+        } else {
+            assert_eq!(farewell(&raw.until_closed(SOON).await), ENHANCE_YOUR_CALM);
+            eventually("it is counted", || server.stats().cut(Cut::Flood) == 1).await;
+        }
+        assert_eq!(server.stats().cut(Cut::Flood), cut);
+    }
+}
+
+#[tokio::test]
+async fn streams_beyond_the_limit_are_refused_and_whoever_goes_on_is_cut_off_once() {
+    let (server, _) = server(limits(|limits| {
+        limits.http2.max_streams = 10;
+        limits.http2.max_local_resets = 50;
+    }));
+    let mut raw = Raw::hello(server.local_addr(), &[]).await;
+    for number in 0..12 {
+        raw.open_call(2 * number + 1, "Echo").await;
+    }
+    raw.find("the second refusal", |frame| frame.kind == RST_STREAM && frame.stream == 23).await;
+    assert_eq!(server.stats().cuts().map(|(_, count)| count).sum::<u64>(), 0, "they may be tried again");
+    let flood: Vec<u8> = (12..2000_u32)
+        .flat_map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &call_headers("Echo")))
+        .collect();
+    let _ = raw.stream.write_all(&flood).await;
+    assert_eq!(farewell(&raw.until_closed(SOON).await), ENHANCE_YOUR_CALM);
+    eventually("it is counted", || server.stats().cut(Cut::Flood) == 1).await;
+    assert_eq!(server.stats().cuts().map(|(_, count)| count).sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn the_table_that_compresses_headers_has_the_size_that_is_set() {
+    for size in [0, 100, 65_536] {
+        let (server, _) = server(limits(|limits| limits.http2.header_table = size));
+        let mut raw = Raw::hello(server.local_addr(), &[]).await;
+        let settings = raw.find("SETTINGS", |frame| frame.kind == SETTINGS && frame.flags == 0).await.payload;
+        let told = settings.chunks(6).find(|entry| entry[..2] == [0, 1]).map(|entry| entry[2..6].to_vec());
+        assert_eq!(told, Some(size.to_be_bytes().to_vec()));
+        // A client that keeps to it is served; a name of its own would be in the table the second time.
+        let client = Client::connect(server.local_addr()).await;
+        for _ in 0..3 {
+            let reply = client.send("Echo", &[("x-mine", "value")], &[framed(0, b"hi")]).await;
+            assert_eq!(reply.payload(), b"hi");
+        }
+        // A table that is larger than that is refused.
+        raw.frame(SETTINGS, 1, 0, &[]).await;
+        let mut block = vec![0x3f, 0xe2, 0xff, 0x03];
+        block.extend(call_headers("Echo"));
+        raw.frame(HEADERS, END_HEADERS, 1, &block).await;
+        let farewell = farewell(&raw.until_closed(SOON).await);
+        // hyper calls it a PROTOCOL_ERROR.
+        assert!(matches!(farewell, Some(9 | 1)), "COMPRESSION_ERROR, not {farewell:?}");
+    }
+}
+
+#[tokio::test]
 async fn endless_continuations_and_empty_data_are_cut_off() {
     let (server, _) = server(TransportLimits::default());
     let mut raw = Raw::hello(server.local_addr(), &[]).await;

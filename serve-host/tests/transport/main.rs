@@ -4,6 +4,7 @@
 #![expect(clippy::duplicate_mod, reason = "every test runs over both transports")]
 
 mod client;
+mod differential;
 #[path = "../../examples/mounted_in_tonic.rs"]
 #[expect(dead_code, reason = "its `main` is not run here")]
 mod example;

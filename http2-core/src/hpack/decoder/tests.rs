@@ -21,7 +21,7 @@ fn run(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<String>, HpackError> {
 
 /// What a block decodes to with an empty table.
 pub(crate) fn decoded(block: &[u8]) -> Vec<String> {
-    run(&mut Decoder::new(), block).unwrap()
+    run(&mut Decoder::new(4096), block).unwrap()
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -32,7 +32,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 /// Three requests on one connection, as appendix C.3 and C.4 encode them; after each the table's size.
 fn check_requests(blocks: [&str; 3]) {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(4096);
     let common = [":method: GET", ":scheme: http", ":path: /", ":authority: www.example.com"];
     assert_eq!(run(&mut decoder, &hex(blocks[0])).unwrap(), common);
     assert_eq!(decoder.size, 57);
@@ -72,7 +72,7 @@ fn the_huffman_requests_of_appendix_c4_decode() {
 
 #[test]
 fn the_responses_of_appendix_c6_evict() {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(4096);
     decoder.capacity = 256;
     let first = hex(
         "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d \
@@ -121,7 +121,7 @@ fn the_literals_of_appendix_c2_decode() {
         ("040c 2f73 616d 706c 652f 7061 7468", ":path: /sample/path", false),
         ("1008 7061 7373 776f 7264 0673 6563 7265 74", "password: secret", false),
     ] {
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::new(4096);
         assert_eq!(run(&mut decoder, &hex(block)).unwrap(), [field]);
         assert_eq!(decoder.table.len(), usize::from(inserted));
     }
@@ -141,13 +141,13 @@ fn bad_blocks_are_refused_by_name() {
         (&[0x00, 0x01, b'a', 0x02, b'b'], HpackError::Truncated),
         (&[0x00, 0x81, 0x00, 0x00], HpackError::BadHuffman),
     ] {
-        assert_eq!(run(&mut Decoder::new(), block), Err(error), "{block:x?}");
+        assert_eq!(run(&mut Decoder::new(4096), block), Err(error), "{block:x?}");
     }
 }
 
 #[test]
 fn size_updates_are_taken_at_the_start_only_and_empty_the_table() {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(4096);
     run(&mut decoder, &[0x40, 1, b'a', 1, b'b']).unwrap();
     assert_eq!(run(&mut decoder, &[0xbe]).unwrap(), ["a: b"]);
     assert_eq!(run(&mut decoder, &[0x20, 0x3f, 0xe1, 0x1f, 0x82]).unwrap(), [":method: GET"]);
@@ -157,7 +157,7 @@ fn size_updates_are_taken_at_the_start_only_and_empty_the_table() {
 
 #[test]
 fn an_entry_larger_than_the_table_empties_it() {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(4096);
     run(&mut decoder, &[0x40, 1, b'a', 1, b'b']).unwrap();
     let mut block = vec![0x40, 1, b'c', 0x7f, 0x81, 0x1f];
     block.extend([b'v'; 4096]);
@@ -167,7 +167,7 @@ fn an_entry_larger_than_the_table_empties_it() {
 
 #[test]
 fn table_use_tells_inserts_and_references_apart() {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(4096);
     let mut used = |block: &[u8]| {
         let before = decoder.generation();
         let used = decoder.decode(block, &mut Discard).unwrap();
@@ -179,4 +179,29 @@ fn table_use_tells_inserts_and_references_apart() {
     assert_eq!(used(&[0xbe]), (false, true));
     assert_eq!(used(&[0x0f, 0x2f, 1, b'c']), (false, true));
     assert_eq!(used(&[0x3f, 0xe1, 0x1f]), (true, false));
+}
+
+#[test]
+fn a_lower_limit_holds_once_the_encoder_knows_it_and_must_be_followed() {
+    let get = |decoder: &mut Decoder, update: &[u8]| run(decoder, &[update, &[0x82]].concat()).map(drop);
+    let mut decoder = Decoder::new(100);
+    assert_eq!(get(&mut decoder, &[]), Ok(()), "it does not know yet");
+    decoder.hold_to(100);
+    assert!(decoder.awaits_update());
+    assert_eq!(get(&mut decoder, &[]), Err(HpackError::NoSizeUpdate));
+    assert_eq!(get(&mut decoder, &[0x3f, 0x46]), Err(HpackError::SizeUpdateTooLarge), "101");
+    assert_eq!(get(&mut decoder, &[0x3f, 0x45]), Ok(()), "100");
+    assert_eq!((decoder.awaits_update(), decoder.capacity), (false, 100));
+    assert_eq!(get(&mut decoder, &[]), Ok(()));
+}
+
+#[test]
+fn a_higher_limit_may_be_used_and_need_not() {
+    let mut decoder = Decoder::new(8192);
+    decoder.hold_to(8192);
+    assert_eq!(run(&mut decoder, &[0x82]).unwrap().len(), 1);
+    assert_eq!(decoder.capacity, 4096);
+    run(&mut decoder, &[0x3f, 0xe1, 0x3f]).unwrap();
+    assert_eq!(decoder.capacity, 8192);
+    assert_eq!(run(&mut decoder, &[0x3f, 0xe2, 0x3f]), Err(HpackError::SizeUpdateTooLarge));
 }

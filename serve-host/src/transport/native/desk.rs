@@ -31,6 +31,8 @@ pub(super) struct Desk {
     room: usize,
     /// Requests that the current read has begun, and that may yet become direct calls.
     fresh: Vec<Fresh>,
+    /// Requests of the current read that their client has taken back.
+    taken_back: usize,
     /// Streams that are not answered in full.
     open: HashMap<StreamId, Open, foldhash::fast::RandomState>,
     pub(super) todo: ToDo,
@@ -81,6 +83,7 @@ impl Desk {
             signal: Arc::default(),
             room,
             fresh: Vec::new(),
+            taken_back: 0,
             open: HashMap::default(),
             todo: ToDo::default(),
         }
@@ -93,6 +96,13 @@ impl Desk {
             self.serve(request);
         }
         self.fresh = fresh;
+        self.taken_back = 0;
+    }
+
+    /// Whether the client has taken more requests back than it may before they were looked at: in the read
+    /// that brought them.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.taken_back > self.port.limits().http2.max_pending_resets
     }
 
     /// Says how the answer to a direct call is sent; `None` if its stream is gone.
@@ -282,9 +292,11 @@ impl Handler for Desk {
         }
     }
 
-    fn cancelled(&mut self, stream: StreamId, _: Cancelled) {
-        if self.take_fresh(stream).is_some() {
-            return;
+    fn cancelled(&mut self, stream: StreamId, why: Cancelled) {
+        let unseen = self.take_fresh(stream).is_some()
+            || self.todo.answers.iter().any(|(answered, _)| *answered == stream);
+        if unseen && matches!(why, Cancelled::ByPeer(_)) {
+            self.taken_back += 1;
         }
         let Some(open) = self.open.remove(&stream) else { return };
         open.abort.abort();
@@ -296,17 +308,14 @@ impl Handler for Desk {
     }
 
     fn cutoff(&mut self, cutoff: Cutoff, stream: Option<StreamId>) {
-        // The end of a connection is counted by whoever ends it.
-        if stream.is_some() {
+        // The end of a connection is counted by whoever ends it. Streams beyond the limit are refused, as they
+        // may be tried again; who goes on is cut off.
+        if stream.is_some() && cutoff != Cutoff::StreamLimit {
             self.note_cut(cut(cutoff));
         }
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the core may add guards; all that is too much is a flood"
-)]
 /// Under which reason a guard of the core is counted.
 pub(super) fn cut(cutoff: Cutoff) -> Cut {
     match cutoff {
@@ -316,7 +325,12 @@ pub(super) fn cut(cutoff: Cutoff) -> Cut {
         Cutoff::PrefaceTimeout | Cutoff::SettingsTimeout => Cut::HandshakeTimeout,
         Cutoff::Idle | Cutoff::StreamIdle => Cut::Idle,
         Cutoff::KeepaliveTimeout => Cut::KeepAlive,
-        // What remains is too much of something. The messages are not the core's to limit here.
-        _ => Cut::Flood,
+        Cutoff::ResetFlood
+        | Cutoff::StreamLimit
+        | Cutoff::ControlFlood
+        | Cutoff::ContinuationFlood
+        | Cutoff::HeaderBlockSize => Cut::Flood,
+        // The messages are not the core's to limit here; what guards it may get are against too much of something.
+        Cutoff::BodyBudget | Cutoff::BodyStall | Cutoff::BodyTimeout | Cutoff::MessageSize | _ => Cut::Flood,
     }
 }

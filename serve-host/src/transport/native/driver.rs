@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::Abortable;
 use futures_util::stream::FuturesUnordered;
-use http2_core::{Connection, ErrorCode, Reply, StreamId, Tick};
+use http2_core::{Connection, Cutoff, ErrorCode, Reply, StreamId, Tick};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -112,6 +112,9 @@ impl Driver {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) if !read.filled().is_empty() => {
                 self.connection.input(read.filled(), now, out, &mut self.desk);
+                if self.desk.is_flooded() {
+                    self.connection.cut_off(Cutoff::ResetFlood, out, &mut self.desk);
+                }
                 self.desk.end_read();
             }
             Poll::Ready(_) => self.connection.disconnected(&mut self.desk),
