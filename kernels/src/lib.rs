@@ -38,6 +38,7 @@ mod rpc_server_output;
 mod rpc_unary_call;
 mod rpc_unary_call_batch;
 mod scatter;
+mod services;
 mod status;
 mod switch;
 #[cfg(test)]
@@ -48,3 +49,4 @@ pub use crate::call::{
     Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,
 };
 pub use crate::registry::builtin;
+pub use crate::services::{Service, Services};

@@ -26,6 +26,17 @@ pub(crate) struct Cache {
     fingerprint: String,
 }
 
+/// Why code is not kept, or not used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheError {
+    /// The folder cannot be used.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The engine refuses the code.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// Feeds what a `Hash` writes to SHA-256: the result is the same in every process.
 struct Feed(Sha256);
 
@@ -70,10 +81,10 @@ impl Cache {
     /// Keeps compiled code and maps it.
     ///
     /// # Errors
-    /// The system's; or wasmtime's, if the code is not of this engine.
-    pub(crate) fn keep(&self, engine: &Engine, module: Digest, code: &[u8]) -> io::Result<Module> {
+    /// The system's; or the engine's, if it has no room for such a module.
+    pub(crate) fn keep(&self, engine: &Engine, module: Digest, code: &[u8]) -> Result<Module, CacheError> {
         let scratch = self.scratch();
-        let written = write_synced(&scratch, code);
+        let written = write_synced(&scratch, code).map_err(CacheError::from);
         let kept = written.and_then(|()| self.adopt(engine, module, &scratch));
         if kept.is_err() {
             drop(fs::remove_file(&scratch));
@@ -85,7 +96,12 @@ impl Cache {
     ///
     /// # Errors
     /// As for [`keep`](Self::keep).
-    pub(crate) fn adopt(&self, engine: &Engine, module: Digest, scratch: &Path) -> io::Result<Module> {
+    pub(crate) fn adopt(
+        &self,
+        engine: &Engine,
+        module: Digest,
+        scratch: &Path,
+    ) -> Result<Module, CacheError> {
         let (code, sum) = self.paths(module);
         let digest = Digest::of(&fs::read(scratch)?).to_string();
         fs::rename(scratch, &code)?;
@@ -103,11 +119,11 @@ impl Cache {
 }
 
 /// Maps a file of compiled code whose digest is as recorded.
-fn load(engine: &Engine, path: &Path, expected: &str) -> io::Result<Module> {
+fn load(engine: &Engine, path: &Path, expected: &str) -> Result<Module, CacheError> {
     if Digest::of(&fs::read(path)?).to_string() != expected.trim_end() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the digest does not match"));
+        return Err(CacheError::Io(io::Error::new(io::ErrorKind::InvalidData, "the digest does not match")));
     }
-    map(engine, path).map_err(|error| io::Error::other(format!("{error:#}")))
+    map(engine, path).map_err(|error| CacheError::Refused(error.root_cause().to_string()))
 }
 
 #[expect(unsafe_code, reason = "compiled code is machine code: mapping it is what a cache is for")]

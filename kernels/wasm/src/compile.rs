@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Module;
 
-use crate::cache::{Cache, Digest};
+use crate::cache::{Cache, CacheError, Digest};
 use crate::engine::Shared;
 use crate::limits::MODULE_BYTES;
 
@@ -94,7 +94,7 @@ impl Shared {
             }
             None => {
                 let code = self.wasm.precompile_module(wasm).map_err(invalid)?;
-                cache.keep(&self.wasm, digest, &code).map_err(CompileError::Cache)
+                cache.keep(&self.wasm, digest, &code).map_err(CompileError::from)
             }
         }
     }
@@ -119,7 +119,7 @@ impl Shared {
         if !status.success() {
             return Err(failure(status, complaint));
         }
-        cache.adopt(&self.wasm, digest, scratch).map_err(CompileError::Cache)
+        cache.adopt(&self.wasm, digest, scratch).map_err(CompileError::from)
     }
 }
 
@@ -176,6 +176,15 @@ fn failure(status: ExitStatus, complaint: String) -> CompileError {
             CompileError::Memory
         }
         _ => CompileError::Run(io::Error::other(format!("{status}: {complaint}"))),
+    }
+}
+
+impl From<CacheError> for CompileError {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Io(error) => Self::Cache(error),
+            CacheError::Refused(why) => Self::Invalid(why),
+        }
     }
 }
 

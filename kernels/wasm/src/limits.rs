@@ -132,11 +132,10 @@ impl ResourceLimiter for Meter {
         &mut self,
         _current: usize,
         desired: usize,
-        maximum: Option<usize>,
+        _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // Beyond its own maximum a module gets no more from anyone; only our no is a limit reached.
         let granted = desired <= self.memory_bytes;
-        if !granted && maximum.is_none_or(|maximum| desired <= maximum) {
+        if !granted {
             self.denied = Some(Denied::Memory);
         }
         Ok(granted)
@@ -146,10 +145,10 @@ impl ResourceLimiter for Meter {
         &mut self,
         _current: usize,
         desired: usize,
-        maximum: Option<usize>,
+        _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let granted = desired <= self.table_elements;
-        if !granted && maximum.is_none_or(|maximum| desired <= maximum) {
+        if !granted {
             self.denied = Some(Denied::Table);
         }
         Ok(granted)

@@ -27,6 +27,8 @@ pub struct RequestEnvelope {
     pub deadline_ms: Option<u64>,
     /// The address of the client.
     pub peer: Arc<str>,
+    /// The full method, `/package.Service/Method`; the method's name stands in for an empty one.
+    pub path: Arc<str>,
 }
 
 /// What the envelope of a good result carries beside the payload.
@@ -48,7 +50,8 @@ enum Part {
 const MALFORMED: GuestFault = GuestFault::Malformed("a result that is no okra.guest.v1.Response");
 
 /// The request as the guest gets it.
-pub(crate) fn encode(method: &str, payload: &[u8], envelope: &RequestEnvelope) -> Vec<u8> {
+pub(crate) fn encode(name: &str, payload: &[u8], envelope: &RequestEnvelope) -> Vec<u8> {
+    let method = if envelope.path.is_empty() { name } else { &envelope.path };
     let mut out = Vec::with_capacity(payload.len() + method.len() + 64 * (1 + envelope.metadata.len()));
     put_bytes(&mut out, 1, method.as_bytes());
     put_bytes(&mut out, 2, payload);
@@ -176,8 +179,12 @@ mod tests {
 
     #[test]
     fn a_request_is_written_field_by_field() {
-        let envelope =
-            RequestEnvelope { metadata: vec![field("a", "b")], deadline_ms: None, peer: "p".into() };
+        let envelope = RequestEnvelope {
+            metadata: vec![field("a", "b")],
+            deadline_ms: None,
+            peer: "p".into(),
+            path: "".into(),
+        };
         let mut expected = b"\x0a\x01m\x12\x02hi\x1a\x06\x0a\x01a\x12\x01b\x20".to_vec();
         expected.extend([0xff; 9]);
         expected.extend(b"\x01\x2a\x01p");

@@ -1,0 +1,139 @@
+//! Compiled code: kept, found again, found out when it is damaged, and made by a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use kernels_wasm::{CompileError, CompilerCommand, Engine, EngineOptions, Limits, LoadError};
+
+use crate::workshop::{ask, guest_file, load, module, options};
+
+fn engine(cache: &Path, compiler: Option<CompilerCommand>) -> Engine {
+    let options = EngineOptions {
+        max_instances: 4,
+        cache: Some(cache.to_owned()),
+        compiler,
+        ..EngineOptions::default()
+    };
+    Engine::new(options).unwrap()
+}
+
+/// A compiler that does what a line of shell says.
+fn shell(line: &str) -> Option<CompilerCommand> {
+    Some(CompilerCommand { program: "/bin/sh".into(), args: vec!["-c".into(), line.into()] })
+}
+
+/// The compiler that stands beside this crate's tests.
+fn compiler() -> Option<CompilerCommand> {
+    let test = std::env::current_exe().unwrap();
+    let program = test.parent().and_then(Path::parent).unwrap().join("examples/compile_guest");
+    Some(CompilerCommand { program, args: Vec::new() })
+}
+
+fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect()
+}
+
+#[tokio::test]
+async fn code_is_found_again_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let compiled = Instant::now();
+    load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;
+    let compiled = compiled.elapsed();
+    assert_eq!((files(dir.path(), "cwasm").len(), files(dir.path(), "tmp").len()), (1, 0));
+    // Another engine, and a compiler that fails: it is not asked.
+    let engine = engine(dir.path(), shell("exit 9"));
+    let found = Instant::now();
+    let guest = load(&engine, guest_file("echo/echo.wat")).await;
+    println!("compiled in {compiled:?}, found again in {:?}", found.elapsed());
+    assert_eq!(ask(&guest, "m", "x").await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn damaged_code_is_compiled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;
+    let (code, sum) = (files(dir.path(), "cwasm").remove(0), files(dir.path(), "sum").remove(0));
+    let whole = std::fs::read(&code).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    for damaged in [
+        Vec::new(),
+        whole[..whole.len() / 2].to_vec(),
+        flipped(0),
+        flipped(whole.len() / 2),
+        flipped(whole.len() - 1),
+    ] {
+        std::fs::write(&code, &damaged).unwrap();
+        // Nothing is mapped that is not whole: with a compiler that fails, neither is anything loaded.
+        let failing = engine(dir.path(), shell("exit 9"));
+        let loaded = failing.load(guest_file("echo/echo.wat"), options("e", Limits::default())).await;
+        assert!(matches!(loaded, Err(LoadError::Compile(CompileError::Run(_)))), "{loaded:?}");
+        assert!(!code.exists() && !sum.exists());
+        let guest = load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;
+        assert_eq!(ask(&guest, "m", "x").await.unwrap(), "x");
+        assert_eq!(std::fs::read(&code).unwrap().len(), whole.len());
+    }
+    // Code without its sum is no code: the sum is written last.
+    std::fs::remove_file(&sum).unwrap();
+    let failing = engine(dir.path(), shell("exit 9"));
+    assert!(failing.load(guest_file("echo/echo.wat"), options("e", Limits::default())).await.is_err());
+}
+
+#[tokio::test]
+async fn another_process_compiles_the_same_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path(), compiler());
+    let guest = load(&engine, guest_file("echo/echo.wat")).await;
+    assert_eq!(ask(&guest, "m", "x").await.unwrap(), "x");
+    let invalid = engine.load(&b"\0asm\x01\0\0\0\xff"[..], options("e", Limits::default())).await;
+    let Err(LoadError::Compile(CompileError::Invalid(why))) = invalid else { panic!("{invalid:?}") };
+    assert!(!why.is_empty());
+    assert_eq!(files(dir.path(), "tmp").len(), 0);
+    // Each process makes what the other finds.
+    load(&self::engine(dir.path(), shell("exit 9")), guest_file("echo/echo.wat")).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_compiler_is_told() {
+    for (line, expected) in [
+        ("kill -XCPU $$", "failed to compile module: it takes longer than 30 s"),
+        ("kill -KILL $$", "failed to compile module: it takes longer than 30 s"),
+        ("kill -ABRT $$", "failed to compile module: it takes more than 1024 MiB of memory"),
+        ("exit 3", "failed to compile module: it takes more than 1024 MiB of memory"),
+        ("echo bad >&2; exit 2", "failed to compile module: bad"),
+        ("exit 1", "the compiler cannot be run"),
+        // It says that all is well, and has written nothing.
+        ("exit 0", "the compiled code cannot be kept"),
+        ("echo rubbish >\"$0\"", "failed to compile module: "),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path(), shell(line));
+        let loaded = engine.load(guest_file("echo/echo.wat"), options("e", Limits::default())).await;
+        let told = loaded.expect_err(line).to_string();
+        assert!(told.starts_with(expected) && !told.contains('/'), "{line}: {told}");
+        assert_eq!(files(dir.path(), "tmp").len(), 0, "{line}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let none = CompilerCommand { program: dir.path().join("none"), args: Vec::new() };
+    let loaded = engine(dir.path(), Some(none))
+        .load(guest_file("echo/echo.wat"), options("e", Limits::default()))
+        .await;
+    assert!(matches!(loaded, Err(LoadError::Compile(CompileError::Run(_)))));
+}
+
+/// A function of so many additions: megabytes of code for the compiler.
+#[tokio::test]
+async fn a_large_module_stays_within_the_compilers_limits() {
+    let body = format!(
+        "{} (i64.const 0)",
+        "(local.set $out (i32.add (local.get $out) (i32.load (local.get $out))))".repeat(20_000)
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    load(&engine(dir.path(), compiler()), module("", "", &body)).await;
+    println!("compiled in {:?}", begun.elapsed());
+}

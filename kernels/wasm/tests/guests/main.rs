@@ -1,0 +1,12 @@
+//! Guests, good and bad, loaded and called as a host would.
+
+#![expect(clippy::unwrap_used, reason = "a test whose premise fails must fail")]
+
+mod abi;
+mod attackers;
+mod code;
+mod loading;
+mod pool;
+mod services;
+mod wasi;
+mod workshop;
