@@ -70,3 +70,11 @@ pub(crate) fn oracle(descriptor: &MessageDescriptor, wire: &[u8]) -> prost_refle
 pub(crate) fn encoded(message: &prost_reflect::DynamicMessage) -> Vec<u8> {
     message.encode_to_vec()
 }
+
+/// A length-delimited field.
+pub(crate) fn delimited(tag: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let mut field = tag.to_vec();
+    prost_reflect::prost::encoding::encode_varint(bytes.len() as u64, &mut field);
+    field.extend(bytes);
+    field
+}

@@ -4,3 +4,9 @@
 
 mod compiled;
 mod golden;
+mod hostile;
+mod merging;
+mod oracle;
+mod paths;
+mod random;
+mod schemas;
