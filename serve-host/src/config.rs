@@ -51,6 +51,10 @@ pub struct Config {
     pub admission: Admission,
     /// Where RPC clients connect.
     pub service: Service,
+    /// What services look like.
+    pub services: Services,
+    /// Which web pages may call.
+    pub cors: Cors,
     /// How large messages may be.
     pub messages: Messages,
     /// What a connection may do on the service port.
@@ -75,6 +79,8 @@ impl Config {
         self.graphs.each(visit);
         self.admission.each(visit);
         self.service.each(visit);
+        self.services.each(visit);
+        self.cors.each(visit);
         self.messages.each(visit);
         self.connections.each(visit);
         self.http1.each(visit);
@@ -142,6 +148,26 @@ section! {
         io_threads: Threads = Threads::Auto, flag "io-threads";
         /// Who speaks HTTP/2: `native` is our own core, `tonic` is hyper. Both answer alike.
         transport: Transport = Transport::Native, flag "transport";
+    }
+}
+
+section! {
+    /// What services look like.
+    pub struct Services at "services" {
+        /// Files that each hold a `google.protobuf.FileDescriptorSet`, with all imports, of services that
+        /// graphs serve: `protoc --include_imports -o FILE`. Without one a service speaks no JSON, and has
+        /// no methods that may be called by GET. Deployed packages bring their own.
+        descriptors: List<PathBuf> = List::EMPTY;
+    }
+}
+
+section! {
+    /// Which web pages may call.
+    pub struct Cors at "cors" {
+        /// The origins of pages that may call from a browser: `https://app.example.com`, or `*` for any.
+        allowed_origins: List<String> = List::EMPTY;
+        /// How long a browser may remember that its page may call.
+        max_age: Duration = Duration::from_secs(2 * 3600);
     }
 }
 

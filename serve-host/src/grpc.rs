@@ -16,6 +16,7 @@ use exec_plan::Code;
 use self::compression::{Encoding, InflateError};
 use self::framing::FrameError;
 use self::timeout::MalformedTimeout;
+use crate::gateway::connect::head::HeadError;
 
 /// Why a request was answered without the host, or an answer could not be sent as it was.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub(crate) enum Refusal {
     #[error("the message is compressed, but grpc-encoding names no compression")]
     NoEncoding,
     /// The request is compressed in a way that is not known here.
-    #[error("grpc-encoding {name:?} is not supported; supported: {}", Encoding::ACCEPTED)]
+    #[error("the encoding {name:?} is not supported; supported: {}", Encoding::ACCEPTED)]
     UnknownEncoding {
         /// The encoding's name.
         name: String,
@@ -38,6 +39,34 @@ pub(crate) enum Refusal {
     /// The compressed message could not be inflated.
     #[error(transparent)]
     Inflate(#[from] InflateError),
+    /// A Connect request says something about itself that makes no sense.
+    #[error(transparent)]
+    Connect(#[from] HeadError),
+    /// The request is not the JSON of its message.
+    #[error("the request is not {message}: {error}")]
+    NotJson {
+        /// The message's full name.
+        message: String,
+        /// What is wrong, and where.
+        error: String,
+    },
+    /// There is nothing to translate JSON with.
+    #[error(
+        "JSON cannot be translated: {service} has no schema here; send protobuf, deploy the service with its \
+         descriptors, or name them in services.descriptors"
+    )]
+    NoSchema {
+        /// The service's full name.
+        service: String,
+    },
+    /// The answer is not the message that the schema says it is.
+    #[error("the response is not {message}: {error}")]
+    NotTheMessage {
+        /// The message's full name.
+        message: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// The deadline passed before the whole message had arrived.
     #[error("the deadline passed before the whole request message had arrived")]
     LateByDeadline,
@@ -89,16 +118,18 @@ impl Refusal {
             Self::Frame(FrameError::Missing | FrameError::Several) | Self::UnknownEncoding { .. } => {
                 Code::Unimplemented
             }
+            Self::NoSchema { .. } => Code::Unimplemented,
             Self::Frame(FrameError::TooLarge { .. })
             | Self::Inflate(InflateError::TooLarge { .. })
             | Self::OverBudget { .. }
             | Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
-            Self::Frame(FrameError::Truncated { .. } | FrameError::Flag { .. })
+            Self::Frame(FrameError::Truncated { .. } | FrameError::Flag { .. } | FrameError::Text)
             | Self::NoEncoding
             | Self::Inflate(InflateError::Corrupt { .. })
             | Self::Panicked
+            | Self::NotTheMessage { .. }
             | Self::Metadata(_) => Code::Internal,
-            Self::Timeout(_) => Code::InvalidArgument,
+            Self::Timeout(_) | Self::Connect(_) | Self::NotJson { .. } => Code::InvalidArgument,
             Self::LateByDeadline => Code::DeadlineExceeded,
             Self::LateByLimit { .. } | Self::Stalled { .. } | Self::BrokenOff => Code::Cancelled,
         }
@@ -113,13 +144,18 @@ impl Refusal {
             Self::Frame(_) => RefusalReason::Framing,
             Self::Timeout(_) => RefusalReason::MalformedTimeout,
             Self::NoEncoding | Self::UnknownEncoding { .. } | Self::Inflate(_) => RefusalReason::Compression,
+            Self::Connect(HeadError::Timeout { .. }) => RefusalReason::MalformedTimeout,
+            Self::Connect(_) => RefusalReason::MalformedHead,
+            Self::NotJson { .. } | Self::NoSchema { .. } => RefusalReason::Codec,
             Self::LateByDeadline => RefusalReason::Deadline,
             Self::LateByLimit { .. } => RefusalReason::SlowBody,
             Self::Stalled { .. } => RefusalReason::StalledBody,
             Self::OverBudget { .. } => RefusalReason::OverBudget,
             Self::BrokenOff => RefusalReason::BrokenOff,
             Self::Panicked => RefusalReason::Panicked,
-            Self::AnswerTooLarge { .. } | Self::Metadata(_) => RefusalReason::UnsendableAnswer,
+            Self::AnswerTooLarge { .. } | Self::NotTheMessage { .. } | Self::Metadata(_) => {
+                RefusalReason::UnsendableAnswer
+            }
         }
     }
 }
@@ -132,8 +168,12 @@ pub enum RefusalReason {
     TooLarge,
     /// The body is not exactly one well-formed message.
     Framing,
-    /// `grpc-timeout` is malformed.
+    /// `grpc-timeout` or `connect-timeout-ms` is malformed.
     MalformedTimeout,
+    /// The head, or the query, of a Connect request makes no sense.
+    MalformedHead,
+    /// The request is JSON that cannot be translated.
+    Codec,
     /// Unknown, missing or corrupt compression.
     Compression,
     /// The deadline passed while the message was arriving.
@@ -154,10 +194,12 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::TooLarge,
         Self::Framing,
         Self::MalformedTimeout,
+        Self::MalformedHead,
+        Self::Codec,
         Self::Compression,
         Self::Deadline,
         Self::SlowBody,
@@ -174,6 +216,8 @@ impl RefusalReason {
             Self::TooLarge => "too_large",
             Self::Framing => "framing",
             Self::MalformedTimeout => "malformed_timeout",
+            Self::MalformedHead => "malformed_head",
+            Self::Codec => "codec",
             Self::Compression => "compression",
             Self::Deadline => "deadline",
             Self::SlowBody => "slow_body",

@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use exec_plan::{Cancel, Class, Offload, PlanLease, PlanStore, RequestContext, TraceSink, Version};
-use kernels::{Closed, RequestEnvelope, RpcServerCall};
+use kernels::{Answer, Closed, RequestEnvelope, RpcServerCall};
 
 use self::pending::PendingCall;
 use crate::admit::{Gate, MaxInflight, Refusal};
 use crate::pool::{Pool, PoolThreads};
+use crate::protocol::Protocol;
 use crate::queue::QueueCapacity;
 use crate::respond::{Failure, PLAN_KEY, Rejection};
 use crate::stats::{ShardIndex, Stats, StatsSnapshot};
@@ -74,6 +75,7 @@ struct Work {
     deadline: Instant,
     arrived: Instant,
     shard: ShardIndex,
+    protocol: Protocol,
     names_plan: bool,
 }
 
@@ -152,9 +154,42 @@ impl ServeHost {
         self.inner.gate.is_closed()
     }
 
+    /// The plan that answers this call, held until the lease is dropped. For a transport that must know it
+    /// before it can read the message: [`begin_leased`](Self::begin_leased) then runs exactly this plan.
+    ///
+    /// # Errors
+    /// [`Rejection`] if no plan answers; [`refuse`](Self::refuse) makes the answer of it.
+    pub fn lease(&self, envelope: &RequestEnvelope) -> Result<PlanLease, Rejection> {
+        if self.is_closed() { Err(Rejection::Draining) } else { self.resolve(envelope) }
+    }
+
+    /// Begins a call on a plan that was leased for it.
+    pub fn begin_leased(&self, plan: PlanLease, envelope: RequestEnvelope, protocol: Protocol) -> Begun {
+        self.begin_on(Some(plan), envelope, protocol)
+    }
+
+    /// Counts a refusal and gives the answer to its client.
+    pub fn refuse(&self, rejection: &Rejection) -> Answer {
+        self.reject(Stats::shard(), rejection)
+    }
+
+    fn reject(&self, shard: ShardIndex, rejection: &Rejection) -> Answer {
+        self.inner.core.stats.rejected(shard, rejection.reason());
+        tracing::debug!(%rejection, "refused");
+        rejection.answer()
+    }
+
+    fn begin_on(&self, plan: Option<PlanLease>, envelope: RequestEnvelope, protocol: Protocol) -> Begun {
+        let (arrived, shard) = (Instant::now(), Stats::shard());
+        self.admit(plan, envelope, protocol, arrived, shard)
+            .unwrap_or_else(|rejection| Begun::Done(self.reject(shard, &rejection)))
+    }
+
     fn admit(
         &self,
+        plan: Option<PlanLease>,
         mut envelope: RequestEnvelope,
+        protocol: Protocol,
         arrived: Instant,
         shard: ShardIndex,
     ) -> Result<Begun, Rejection> {
@@ -167,11 +202,12 @@ impl ServeHost {
             Some(deadline) => deadline.min(arrived + config.max_timeout),
             None => arrived + config.default_timeout,
         };
-        let plan = self.resolve(&envelope)?;
+        let plan = plan.map_or_else(|| self.resolve(&envelope), Ok)?;
         // What the graph reads as its deadline is the client's own, −1 if it gave none.
         envelope.deadline = envelope.deadline.map(|_| deadline);
         let names_plan = envelope.metadata.first(PLAN_KEY).is_some();
-        let work = |call, cancel, plan| Work { call, plan, cancel, deadline, arrived, shard, names_plan };
+        let work =
+            |call, cancel, plan| Work { call, plan, cancel, deadline, arrived, shard, protocol, names_plan };
         match gate.try_pass() {
             Some(permit) if plan.class() == Class::Inline => {
                 let call = Arc::new(RpcServerCall::new(envelope));
@@ -243,13 +279,7 @@ impl ServeHost {
 
 impl UnaryHost for ServeHost {
     fn begin(&self, envelope: RequestEnvelope) -> Begun {
-        let arrived = Instant::now();
-        let shard = Stats::shard();
-        self.admit(envelope, arrived, shard).unwrap_or_else(|rejection| {
-            self.inner.core.stats.rejected(shard, rejection.reason());
-            tracing::debug!(%rejection, "refused");
-            Begun::Done(rejection.answer())
-        })
+        self.begin_on(None, envelope, Protocol::Grpc)
     }
 }
 

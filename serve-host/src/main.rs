@@ -14,8 +14,9 @@ use serve_host::admin::{AdminServer, AdminToken, ControlPlane, Readiness, StatsS
 use serve_host::config::Config;
 use serve_host::logs::{self, SinkGuard};
 use serve_host::metrics::{Metrics, MetricsSources};
+use serve_host::schemas::Schemas;
 use serve_host::watch::{FileReport, GraphFolder, watch};
-use serve_host::{DrainReport, GrpcService, ServeHost, Server};
+use serve_host::{DrainReport, Fallback, Gateway, GrpcService, ServeHost, Server, ServerConfig};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +100,9 @@ impl Running {
         let host = ServeHost::new(store.clone(), config.host())
             .map_err(|error| failed("cannot start the request pool", &error))?;
         let grpc = GrpcService::new(Arc::new(host.clone()), config.transport());
-        let server = Server::bind(config.server(), grpc).map_err(|error| not_bound("service", &error))?;
+        let gateway = Gateway::new(host.clone(), grpc.clone(), schemas(config)?, config.cors());
+        let service = ServerConfig { fallback: Some(Fallback::new(gateway)), ..config.server() };
+        let server = Server::bind(service, grpc).map_err(|error| not_bound("service", &error))?;
         let server = Arc::new(server);
         let admin = AdminServer::bind(config.admin_address()).await;
         let admin = admin.map_err(|error| not_bound("admin", &error))?;
@@ -185,6 +188,16 @@ fn open_store(config: &Config) -> Result<Arc<PlanStore>, Failure> {
         tracing::info!(serving, versions, "graphs of the data directory");
     }
     Ok(Arc::new(store))
+}
+
+/// What is known of the services that plain graphs serve.
+fn schemas(config: &Config) -> Result<Schemas, Failure> {
+    let schemas = Schemas::default();
+    schemas.read_files(config.descriptors()).map_err(|error| {
+        Failure::new(Exit::Usage, format!("services.descriptors: {}", with_causes(&error)))
+            .with_help("write one with `protoc --include_imports -o FILE` or `buf build -o FILE`")
+    })?;
+    Ok(schemas)
 }
 
 /// Publishes the documents of the watched folder; a broken one does not stop the rest.

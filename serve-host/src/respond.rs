@@ -41,6 +41,12 @@ pub enum Rejection {
         /// The full method.
         method: Arc<str>,
     },
+    /// The service has a schema, and the method is not in it.
+    #[error("there is no method {method}: the schema of its service has none of this name")]
+    NoMethod {
+        /// The full method.
+        method: Arc<str>,
+    },
     /// The metadata names a graph, or a version, that cannot be had.
     #[error("the metadata asks for graph {graph}{}: {why}", at_version(version.as_ref()))]
     Unresolved {
@@ -94,7 +100,7 @@ impl Rejection {
         match self {
             Self::DeadlineExpired => Code::DeadlineExceeded,
             Self::Draining => Code::Unavailable,
-            Self::NoGraph { .. } => Code::Unimplemented,
+            Self::NoGraph { .. } | Self::NoMethod { .. } => Code::Unimplemented,
             Self::Unresolved { why, .. } => match why {
                 Unresolved::UnknownGraph | Unresolved::UnknownVersion => Code::NotFound,
                 Unresolved::NotServing | Unresolved::VersionNotServing => Code::Unavailable,
@@ -110,9 +116,10 @@ impl Rejection {
         match self {
             Self::DeadlineExpired => RejectReason::DeadlineExpired,
             Self::Draining => RejectReason::Draining,
-            Self::NoGraph { .. } | Self::Unresolved { .. } | Self::InvalidVersion { .. } => {
-                RejectReason::NoGraph
-            }
+            Self::NoGraph { .. }
+            | Self::NoMethod { .. }
+            | Self::Unresolved { .. }
+            | Self::InvalidVersion { .. } => RejectReason::NoGraph,
             Self::QueueFull { .. } => RejectReason::QueueFull,
         }
     }
@@ -209,7 +216,8 @@ mod tests {
         let table = [
             (Rejection::DeadlineExpired, Code::DeadlineExceeded, "deadline"),
             (Rejection::Draining, Code::Unavailable, "draining"),
-            (Rejection::NoGraph { method }, Code::Unimplemented, "/a.B/C"),
+            (Rejection::NoGraph { method: method.clone() }, Code::Unimplemented, "/a.B/C"),
+            (Rejection::NoMethod { method }, Code::Unimplemented, "no method /a.B/C"),
             (unresolved(None, Unresolved::UnknownGraph), Code::NotFound, "graph x: no such graph"),
             (
                 unresolved(Some(Version::ZERO), Unresolved::UnknownVersion),

@@ -22,6 +22,8 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::protocol::Protocol;
+
 /// How many shards there are; threads beyond share them.
 const SHARDS: usize = 16;
 
@@ -83,6 +85,8 @@ pub struct End<'a> {
     pub graph: &'a Arc<str>,
     /// The full method.
     pub method: &'a Arc<str>,
+    /// The protocol it came over.
+    pub protocol: Protocol,
     /// From arrival to the end of the run.
     pub latency: Duration,
 }
@@ -103,8 +107,8 @@ struct Shard {
 #[derive(Debug)]
 struct GraphShard {
     latency: Histogram<u64>,
-    ends: HashMap<(Arc<str>, Code), u64, foldhash::fast::RandomState>,
-    other: HashMap<Code, u64, foldhash::fast::RandomState>,
+    ends: HashMap<(Arc<str>, Code, Protocol), u64, foldhash::fast::RandomState>,
+    other: HashMap<(Code, Protocol), u64, foldhash::fast::RandomState>,
     methods: usize,
 }
 
@@ -140,17 +144,19 @@ pub struct StatsSnapshot {
 pub struct GraphSnapshot {
     /// Latency of its ended calls.
     pub latency: LatencySnapshot,
-    /// Ended calls by method and status.
+    /// Ended calls by method, status and protocol.
     pub calls: Vec<CallCount>,
 }
 
-/// Ended calls of one method with one status.
+/// Ended calls of one method with one status over one protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CallCount {
     /// The full method, or `_OTHER`.
     pub method: String,
     /// The status.
     pub code: &'static str,
+    /// The protocol they came over.
+    pub protocol: &'static str,
     /// How many.
     pub count: u64,
 }
@@ -355,14 +361,14 @@ impl GraphShard {
     fn end(&mut self, end: &End<'_>) {
         let micros = u64::try_from(end.latency.as_micros()).unwrap_or(u64::MAX);
         self.latency.saturating_record(micros.max(LATENCY_BOUNDS_US.0));
-        let key = (end.method.clone(), end.code);
+        let key = (end.method.clone(), end.code, end.protocol);
         if let Some(count) = self.ends.get_mut(&key) {
             *count += 1;
             return;
         }
         // Names that strangers make up must not become lines: a method earns its own by being implemented.
         if end.code == Code::Unimplemented || self.methods >= MAX_METHODS {
-            *self.other.entry(end.code).or_default() += 1;
+            *self.other.entry((end.code, end.protocol)).or_default() += 1;
         } else {
             self.methods += 1;
             self.ends.insert(key, 1);
@@ -374,23 +380,34 @@ impl GraphShard {
         for (key, count) in &other.ends {
             *self.ends.entry(key.clone()).or_default() += count;
         }
-        for (code, count) in &other.other {
-            *self.other.entry(*code).or_default() += count;
+        for (key, count) in &other.other {
+            *self.other.entry(*key).or_default() += count;
         }
     }
 }
 
 impl From<GraphShard> for GraphSnapshot {
     fn from(graph: GraphShard) -> Self {
-        let named = graph.ends.into_iter().map(|((method, code), count)| (method.to_string(), code, count));
-        let other = graph.other.into_iter().map(|(code, count)| (OTHER_METHOD.to_owned(), code, count));
+        let named = graph
+            .ends
+            .into_iter()
+            .map(|((method, code, protocol), count)| (method.to_string(), code, protocol, count));
+        let other = graph
+            .other
+            .into_iter()
+            .map(|((code, protocol), count)| (OTHER_METHOD.to_owned(), code, protocol, count));
         let mut calls: Vec<_> = named.chain(other).collect();
         calls.sort_unstable();
         Self {
             latency: LatencySnapshot::from(graph.latency),
             calls: calls
                 .into_iter()
-                .map(|(method, code, count)| CallCount { method, code: code.name(), count })
+                .map(|(method, code, protocol, count)| CallCount {
+                    method,
+                    code: code.name(),
+                    protocol: protocol.name(),
+                    count,
+                })
                 .collect(),
         }
     }
@@ -429,7 +446,7 @@ mod tests {
     use super::*;
 
     fn end<'a>(outcome: Outcome, code: Code, graph: &'a Arc<str>, method: &'a Arc<str>) -> End<'a> {
-        End { outcome, code, graph, method, latency: Duration::from_micros(250) }
+        End { outcome, code, graph, method, protocol: Protocol::Grpc, latency: Duration::from_micros(250) }
     }
 
     #[test]
@@ -447,7 +464,7 @@ mod tests {
         assert_eq!((snapshot.accepted, snapshot.completed, snapshot.in_flight), (1, 1, 0));
         assert_eq!(snapshot.rejected[&RejectReason::QueueFull], 1);
         assert_eq!(snapshot.latency.count, 1);
-        let line = CallCount { method: "/e.E/Say".into(), code: "OK", count: 1 };
+        let line = CallCount { method: "/e.E/Say".into(), code: "OK", protocol: "grpc", count: 1 };
         assert_eq!(snapshot.graphs["echo"].calls, [line]);
     }
 

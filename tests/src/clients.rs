@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::repository;
 
@@ -32,12 +32,26 @@ pub fn node() -> anyhow::Result<Option<Command>> {
     Ok(Some(node))
 }
 
-/// A Go tool: `ghz`, `grpcurl` or `h2spec`.
+/// A Go tool: `ghz`, `grpcurl`, `h2spec` or `connectconformance`.
 ///
 /// # Errors
 /// If it is missing where `CI` is set.
 pub fn go_tool(name: &str) -> anyhow::Result<Option<Command>> {
     fetched(&format!("bin/{name}"))
+}
+
+/// The folder with the `.proto` files of the Connect conformance suite.
+///
+/// # Errors
+/// If it is missing where `CI` is set.
+pub fn conformance_protos() -> anyhow::Result<Option<PathBuf>> {
+    let Ok(text) = std::fs::read_to_string(folder().join("conformance.json")) else {
+        return missing("the conformance suite");
+    };
+    let module: serde_json::Value = serde_json::from_str(&text)?;
+    let protos =
+        PathBuf::from(module["Dir"].as_str().context("go mod download names a folder")?).join("proto");
+    if protos.is_dir() { Ok(Some(protos)) } else { missing("the conformance suite") }
 }
 
 /// `h2load`, which the system brings.
@@ -55,7 +69,7 @@ pub fn h2load() -> anyhow::Result<Option<Command>> {
 /// If it is missing where `CI` is set.
 pub fn has_strace() -> anyhow::Result<bool> {
     let there = Command::new("strace").arg("--version").output().is_ok();
-    Ok(there || missing("strace")?.is_some())
+    Ok(there || missing::<()>("strace")?.is_some())
 }
 
 /// A script in `tests/clients`.
@@ -82,7 +96,7 @@ fn fetched(path: &str) -> anyhow::Result<Option<Command>> {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that could not run says so")]
-fn missing(what: &str) -> anyhow::Result<Option<Command>> {
+fn missing<T>(what: &str) -> anyhow::Result<Option<T>> {
     if std::env::var_os("CI").is_some() {
         bail!("{what} is not in {}: run tests/run", folder().display());
     }

@@ -13,6 +13,8 @@ pub mod admin;
 pub mod bystander;
 pub mod clients;
 pub mod graph;
+pub mod greet;
+pub mod http;
 pub mod process;
 pub mod raw;
 pub mod rpc;

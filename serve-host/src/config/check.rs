@@ -18,6 +18,8 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         graphs,
         admission,
         service,
+        services: _,
+        cors,
         messages,
         connections: _,
         http1: _,
@@ -65,6 +67,14 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         format!("one message could be larger than messages.in_flight ({})", messages.in_flight),
         "lower it, or raise messages.in_flight",
     );
+    for origin in &cors.allowed_origins.0 {
+        must(
+            is_origin(origin),
+            "cors.allowed_origins",
+            format!("{origin:?} is not the origin of a page"),
+            "write for example \"https://app.example.com\", without a path, or \"*\" for any",
+        );
+    }
     must(
         packages.s3_access_key_file.is_some() == packages.s3_secret_key_file.is_some(),
         "packages.s3_access_key_file",
@@ -94,6 +104,13 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
             "write for example \"1MiB\"",
         );
     }
+}
+
+/// Whether a browser could say that a page has this origin.
+fn is_origin(text: &str) -> bool {
+    text == "*"
+        || url::Url::parse(text)
+            .is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
 }
 
 fn is_http(text: &str) -> bool {

@@ -3,14 +3,18 @@
 //! Sections are taken apart field by field, so that the compiler tells of a key that nobody reads.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use exec_plan::{EnvSchema, KernelRegistry, StoreOptions};
 
 use super::choice::{Compression, Transport};
 use super::scalar::Threads;
-use super::{Admission, Config, Connections, Graphs, Http1, Http2, Messages, Packages, Service};
+use super::{
+    Admission, Config, Connections, Cors, Graphs, Http1, Http2, Messages, Packages, Service, Services,
+};
 use crate::accept::ServerConfig;
 use crate::deploy::{S3Settings, SourceSettings};
+use crate::gateway::CorsConfig;
 use crate::grpc::compression::ResponseCompression;
 use crate::host::HostConfig;
 use crate::pool::PoolThreads;
@@ -95,6 +99,18 @@ impl Config {
                 fetch_timeout: *s3_fetch_timeout,
             },
         }
+    }
+
+    /// Which web pages may call.
+    pub fn cors(&self) -> CorsConfig {
+        let Cors { allowed_origins, max_age } = &self.cors;
+        CorsConfig { allowed_origins: allowed_origins.0.clone(), max_age: *max_age }
+    }
+
+    /// The files that say what the services of plain graphs look like.
+    pub fn descriptors(&self) -> &[PathBuf] {
+        let Services { descriptors } = &self.services;
+        &descriptors.0
     }
 
     /// Where the admin port is.
@@ -198,5 +214,6 @@ mod tests {
         let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
         assert_eq!(text(&config.host()), text(&HostConfig::default()));
         assert_eq!(text(&config.transport()), text(&TransportLimits::default()));
+        assert_eq!(text(&config.cors()), text(&CorsConfig::default()));
     }
 }

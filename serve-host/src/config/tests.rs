@@ -30,6 +30,7 @@ fn two_values(key: &Key, expects: &str) -> [&'static str; 2] {
         ("log.format", _) => ["json", "pretty"],
         ("log.access", _) => ["off", "all"],
         ("packages.s3_endpoint", _) => ["http://a:9000", "https://b"],
+        ("cors.allowed_origins", _) => ["https://a.example", "*"],
         (_, "a path") => ["/a", "/b"],
         (_, "text") => ["warn", "debug"],
         (_, "`true` or `false`") => ["false", "true"],
@@ -184,6 +185,17 @@ fn values_must_go_together() {
 fn a_log_filter_must_be_one() {
     assert!(mistakes(&[("log.filter", "okra=loud")], &[], "").contains("log.filter: "));
     assert!(load(&[("log.filter", "info,okra::access=off")], &[], "").is_ok());
+}
+
+#[test]
+fn an_origin_is_what_browsers_say() {
+    for wrong in
+        ["app.example.com", "https://a.example/", "https://a.example/app", "null", "HTTPS://a.example"]
+    {
+        assert!(mistakes(&[("cors.allowed_origins", wrong)], &[], "").contains("not the origin"), "{wrong}");
+    }
+    let right = "https://a.example,http://localhost:3000,*";
+    assert!(load(&[("cors.allowed_origins", right)], &[], "").is_ok());
 }
 
 #[test]

@@ -98,15 +98,17 @@ impl Encoding {
         }
     }
 
-    /// The encoding of the response to a request that was compressed with `request`.
+    /// The encoding of the response to a request that was compressed with `request`, of those that the
+    /// header `accept` lists.
     pub(crate) fn of_response(
         policy: ResponseCompression,
         request: Option<Self>,
         headers: &HeaderMap,
+        accept: &str,
     ) -> Option<Self> {
         let accepted = || {
-            let lists = headers.get_all(GRPC_ACCEPT_ENCODING).into_iter();
-            lists.flat_map(|list| list.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+            let lists = headers.get_all(accept).into_iter();
+            lists.flat_map(|list| list.as_bytes().split(|b| *b == b',')).filter_map(wanted)
         };
         match policy {
             ResponseCompression::Never => None,
@@ -118,11 +120,15 @@ impl Encoding {
         }
     }
 
-    /// Inflates a message to at most `limit` bytes.
+    /// Inflates a message to at most `limit` bytes. Nothing is an empty message: some encoders write
+    /// nothing for one.
     ///
     /// # Errors
     /// [`InflateError`] if more would come out, or the message is corrupt.
     pub(crate) fn inflate(self, compressed: &[u8], limit: usize) -> Result<Bytes, InflateError> {
+        if compressed.is_empty() {
+            return Ok(Bytes::new());
+        }
         match self {
             Self::Gzip => self.read_to_limit(MultiGzDecoder::new(compressed), compressed.len(), limit),
             Self::Zstd => {
@@ -132,6 +138,16 @@ impl Encoding {
                     .map_err(|e| self.corrupt(e))?;
                 self.read_to_limit(decoder, compressed.len(), limit)
             }
+        }
+    }
+
+    /// A message compressed as `encoding` says, if that makes it smaller and it is not small already; and
+    /// the encoding it then has.
+    pub(crate) fn applied(encoding: Option<Self>, message: &Bytes) -> (Option<Self>, Bytes) {
+        let encoding = encoding.filter(|_| message.len() >= COMPRESS_FROM);
+        match encoding.and_then(|encoding| encoding.deflate(message)) {
+            Some(smaller) => (encoding, smaller),
+            None => (None, message.clone()),
         }
     }
 
@@ -159,6 +175,18 @@ impl Encoding {
     fn corrupt(self, source: io::Error) -> InflateError {
         InflateError::Corrupt { encoding: self.name(), source }
     }
+}
+
+/// The name in one entry of an accepting list, unless its weight says that it is not wanted.
+fn wanted(entry: &[u8]) -> Option<&[u8]> {
+    let mut parts = entry.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    let name = parts.next()?;
+    let refused = parts.any(|weight| {
+        let digits = weight.strip_prefix(b"q=").or_else(|| weight.strip_prefix(b"Q="));
+        digits
+            .is_some_and(|digits| digits.starts_with(b"0") && digits.iter().all(|b| matches!(b, b'0' | b'.')))
+    });
+    (!refused).then_some(name)
 }
 
 /// The header that names the encoding of messages.
@@ -199,6 +227,13 @@ mod tests {
             assert_eq!(encoding.inflate(&small, 10_000).unwrap(), message);
             let one_less = encoding.inflate(&small, 9_999);
             assert!(matches!(one_less, Err(InflateError::TooLarge { limit: 9_999 })), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_inflates_to_nothing() {
+        for encoding in BOTH {
+            assert_eq!(encoding.inflate(b"", 0).unwrap(), "", "{encoding:?}");
         }
     }
 
@@ -257,11 +292,13 @@ mod tests {
             (Mirror, gzip, Some("zstd"), None),
             (Accepted, None, Some("br, zstd,gzip"), zstd),
             (Accepted, gzip, None, None),
+            (Accepted, None, Some("gzip;q=0, zstd; q=0.5"), zstd),
+            (Accepted, None, Some("gzip;q=0.0,zstd;Q=0"), None),
         ] {
             let headers =
                 accepts.map_or_else(HeaderMap::new, |value| headers(&[(GRPC_ACCEPT_ENCODING, value)]));
             assert_eq!(
-                Encoding::of_response(policy, request, &headers),
+                Encoding::of_response(policy, request, &headers, GRPC_ACCEPT_ENCODING),
                 expected,
                 "{policy:?} {request:?} {accepts:?}"
             );

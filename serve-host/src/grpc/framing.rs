@@ -42,6 +42,9 @@ pub(crate) enum FrameError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The text form is not base64.
+    #[error("the request body is not base64, as its content type says")]
+    Text,
     /// The first byte of the prefix is neither 0 nor 1.
     #[error("{flag} is not a compressed-flag")]
     Flag {

@@ -4,6 +4,7 @@
 //! for. Names that belong to the wire never reach a graph, and a graph cannot set them: they are left out
 //! both ways. Everything else that a graph sets is sent, or the answer says why it could not be.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -59,16 +60,29 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 /// [`Unsendable`] if a value cannot stand in a header, or all of it is too large; `headers` then holds a
 /// part of it.
 pub(crate) fn append(metadata: &Metadata, headers: &mut HeaderMap) -> Result<(), Unsendable> {
+    append_as(metadata, headers, |name| Some(Cow::Borrowed(name)))
+}
+
+/// The same under the names that `rename` gives; what gets none is left out, too.
+///
+/// # Errors
+/// As for [`append`].
+pub(crate) fn append_as(
+    metadata: &Metadata,
+    headers: &mut HeaderMap,
+    rename: impl Fn(&str) -> Option<Cow<'_, str>>,
+) -> Result<(), Unsendable> {
     let mut bytes = 0;
     for (name, value) in metadata.iter() {
         if is_reserved(name) && name != RETRY_PUSHBACK {
             continue;
         }
+        let Some(sent) = rename(name) else { continue };
         let unsendable = || Unsendable::Value { name: name.to_owned() };
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable())?;
+        let key = HeaderName::from_bytes(sent.as_bytes()).map_err(|_| unsendable())?;
         let value =
             if is_binary(name) { encode_binary(value) } else { text(value).ok_or_else(unsendable)? };
-        bytes += name.len() + value.len() + ENTRY_OVERHEAD;
+        bytes += sent.len() + value.len() + ENTRY_OVERHEAD;
         headers.append(key, value);
     }
     if bytes > METADATA_LIMIT { Err(Unsendable::TooLarge { bytes }) } else { Ok(()) }

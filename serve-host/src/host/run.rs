@@ -137,6 +137,7 @@ fn end(work: &Work, outcome: Outcome, code: Code) -> End<'_> {
         code,
         graph: work.plan.name().shared(),
         method: &work.call.envelope().method,
+        protocol: work.protocol,
         latency: work.arrived.elapsed(),
     }
 }
@@ -146,6 +147,7 @@ fn log_access(work: &Work, end: &End<'_>) {
     let (envelope, request_id) = (work.call.envelope(), work.call.request_id());
     let line = AccessLine {
         method: &envelope.method,
+        protocol: work.protocol,
         peer: &envelope.peer,
         plan: work.plan.label(),
         request_id: request_id.as_deref(),

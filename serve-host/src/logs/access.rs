@@ -14,6 +14,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::config::AccessLogging;
+use crate::protocol::Protocol;
 
 /// The target of access lines.
 pub const ACCESS_TARGET: &str = "okra::access";
@@ -23,6 +24,8 @@ pub const ACCESS_TARGET: &str = "okra::access";
 pub struct AccessLine<'a> {
     /// The full method.
     pub method: &'a str,
+    /// The protocol it came over.
+    pub protocol: Protocol,
     /// The client's address.
     pub peer: &'a str,
     /// The plan that was chosen, `name@version#hash`.
@@ -68,6 +71,7 @@ impl AccessLine<'_> {
                 tracing::$level!(
                     target: ACCESS_TARGET,
                     method = self.method,
+                    protocol = self.protocol.name(),
                     code = self.code.name(),
                     plan = self.plan,
                     request_id = self.request_id,

@@ -17,9 +17,6 @@ const BUCKETS_US: [u64; 18] = [
     2_500_000, 10_000_000, 60_000_000,
 ];
 
-/// The protocol of every call, until there are others.
-const PROTOCOL: &str = "grpc";
-
 impl Collector for Calls {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let stats = (self.0)();
@@ -40,7 +37,7 @@ impl Collector for Calls {
                     ("service", service),
                     ("method", method),
                     ("code", call.code),
-                    ("protocol", PROTOCOL),
+                    ("protocol", call.protocol),
                     ("graph", graph.as_str()),
                 ];
                 (labels, call.count)

@@ -65,6 +65,13 @@ impl<B> PacedBody<B> {
         Self { inner, pace, wait: None, moved: false }
     }
 
+    /// The same body, which must also be whole by `deadline`; without a pace it may still take for ever.
+    #[must_use]
+    pub(crate) fn by(mut self, deadline: Option<std::time::Instant>) -> Self {
+        self.pace = self.pace.map(|pace| Pace { deadline, ..pace });
+        self
+    }
+
     /// Waits a little longer, unless it has been too long.
     fn poll_wait<E>(&mut self, cx: &mut Context<'_>) -> Poll<BodyError<E>> {
         let Some(pace) = self.pace else { return Poll::Pending };

@@ -4,11 +4,11 @@
 //! in a tonic or axum server of their own. It does its own framing and chooses its own statuses, because
 //! tonic's codec answers several malformed calls with codes that the conformance suites do not accept.
 
-mod body;
-mod call;
+pub(crate) mod body;
+pub(crate) mod call;
 pub(crate) mod direct;
 pub(crate) mod http2;
-mod reply;
+pub(crate) mod reply;
 mod streams;
 
 use std::convert::Infallible;
@@ -93,6 +93,16 @@ impl GrpcService {
         &self.shared.limits
     }
 
+    /// What the messages of all calls share.
+    pub(crate) fn budget(&self) -> &Arc<ByteBudget> {
+        &self.shared.budget
+    }
+
+    /// Counts and logs a refusal that another spelling of the same service answers.
+    pub(crate) fn note(&self, refusal: &Refusal) {
+        self.shared.note(refusal);
+    }
+
     /// How often each reason made this service answer without the host, or changed the host's answer.
     pub fn refusals(&self) -> impl Iterator<Item = (RefusalReason, u64)> {
         RefusalReason::ALL.into_iter().zip(&self.shared.refusals).map(|(r, n)| (r, n.load(Ordering::Relaxed)))
@@ -133,6 +143,11 @@ impl fmt::Debug for GrpcService {
 impl Shared {
     fn takes(&self, codec: &str) -> bool {
         self.codecs.iter().any(|known| known == codec)
+    }
+
+    fn note(&self, refusal: &Refusal) {
+        self.count(refusal);
+        tracing::debug!(reason = refusal.reason().name(), %refusal, "refused");
     }
 
     fn count(&self, refusal: &Refusal) {

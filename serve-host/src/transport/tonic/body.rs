@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::grpc::status::{self, GRPC_STATUS};
 use crate::transport::budget::{ByteBudget, Charge};
 
-/// The body of a unary gRPC response.
+/// The body of a unary response.
 ///
 /// A small message leaves as one frame. Of a large one only the first frame is copied; the rest is passed
 /// on in slices, so that little of it waits in buffers nobody counts.
@@ -26,11 +26,13 @@ pub struct UnaryBody {
 
 /// What follows the message.
 #[derive(Debug)]
-pub(super) enum Trailers {
+pub(crate) enum Trailers {
     /// `grpc-status: 0` and nothing else.
     Ok,
     /// These.
     Map(HeaderMap),
+    /// None of HTTP's: a last piece of the body says what they would.
+    Piece(Bytes),
 }
 
 /// Bytes that hold their charge for as long as anyone holds them.
@@ -43,13 +45,14 @@ struct Charged {
 
 impl UnaryBody {
     /// A framed message, of which `rest` follows `first`, and its trailers.
-    pub(super) fn message(first: Bytes, rest: Bytes, budget: &Arc<ByteBudget>, trailers: Trailers) -> Self {
-        let rest = if rest.is_empty() {
-            rest
-        } else {
-            Bytes::from_owner(Charged { _charge: Charge::forced(budget, rest.len()), bytes: rest })
-        };
-        Self { first, rest, trailers: Some(trailers) }
+    pub(crate) fn message(first: Bytes, rest: Bytes, budget: &Arc<ByteBudget>, trailers: Trailers) -> Self {
+        Self { first, rest: charged(rest, budget), trailers: Some(trailers) }
+    }
+
+    /// Bytes without framing and trailers.
+    pub(crate) fn whole(mut bytes: Bytes, budget: &Arc<ByteBudget>) -> Self {
+        let rest = bytes.split_off(bytes.len().min(FIRST_FRAME));
+        Self { first: bytes, rest: charged(rest, budget), trailers: None }
     }
 
     /// No message, only trailers behind the headers.
@@ -79,7 +82,7 @@ impl Body for UnaryBody {
         } else {
             // A slice keeps its owner alive, even an empty one.
             self.rest = Bytes::new();
-            self.trailers.take().map(|trailers| Frame::trailers(trailers.into()))
+            self.trailers.take().map(Frame::from)
         };
         Poll::Ready(frame.map(Ok))
     }
@@ -90,24 +93,35 @@ impl Body for UnaryBody {
 
     fn size_hint(&self) -> SizeHint {
         // A length is of use only where no trailers say that the message is whole.
-        match self.trailers {
-            Some(_) => SizeHint::default(),
-            None => SizeHint::with_exact((self.first.len() + self.rest.len()) as u64),
+        let length = self.first.len() + self.rest.len();
+        match &self.trailers {
+            Some(Trailers::Ok | Trailers::Map(_)) => SizeHint::default(),
+            Some(Trailers::Piece(piece)) => SizeHint::with_exact((length + piece.len()) as u64),
+            None => SizeHint::with_exact(length as u64),
         }
     }
 }
 
-impl From<Trailers> for HeaderMap {
+impl From<Trailers> for Frame<Bytes> {
     fn from(trailers: Trailers) -> Self {
         match trailers {
-            Trailers::Map(map) => map,
+            Trailers::Map(map) => Self::trailers(map),
+            Trailers::Piece(piece) => Self::data(piece),
             Trailers::Ok => {
                 let mut map = HeaderMap::with_capacity(1);
                 map.insert(GRPC_STATUS, status::status_value(Code::Ok));
-                map
+                Self::trailers(map)
             }
         }
     }
+}
+
+/// What is large of a message is charged for as long as a piece of it lives.
+fn charged(rest: Bytes, budget: &Arc<ByteBudget>) -> Bytes {
+    if rest.is_empty() {
+        return Bytes::new();
+    }
+    Bytes::from_owner(Charged { _charge: Charge::forced(budget, rest.len()), bytes: rest })
 }
 
 impl AsRef<[u8]> for Charged {
@@ -117,7 +131,7 @@ impl AsRef<[u8]> for Charged {
 }
 
 /// The length of a message's first frame: HTTP/2's own default for a frame.
-pub(super) const FIRST_FRAME: usize = 16 << 10;
+pub(crate) const FIRST_FRAME: usize = 16 << 10;
 
 /// The length of the others. What has been handed to the connection waits there uncounted.
 const SLICE: usize = 64 << 10;

@@ -19,7 +19,7 @@ use kernels::{Answer, RequestEnvelope};
 use super::Shared;
 use super::body::UnaryBody;
 use super::reply::Reply;
-use crate::grpc::compression::Encoding;
+use crate::grpc::compression::{Encoding, GRPC_ACCEPT_ENCODING};
 use crate::grpc::content_type::{self, ContentType, GRPC};
 use crate::grpc::framing::MessageReader;
 use crate::grpc::metadata::HeaderSource;
@@ -169,7 +169,8 @@ impl Shared {
             }
             Err(refusal) => return Err(self.refuse(&reply, &refusal)),
         };
-        reply.encoding = Encoding::of_response(self.limits.messages.compression, encoding, &parts.headers);
+        let policy = self.limits.messages.compression;
+        reply.encoding = Encoding::of_response(policy, encoding, &parts.headers, GRPC_ACCEPT_ENCODING);
         let pace = Pace {
             whole: self.limits.connections.body_timeout,
             idle: self.limits.connections.body_idle_timeout,
@@ -234,8 +235,7 @@ impl Shared {
     }
 
     fn refuse(&self, reply: &Reply, refusal: &Refusal) -> Response<UnaryBody> {
-        self.count(refusal);
-        tracing::debug!(reason = refusal.reason().name(), %refusal, "refused");
+        self.note(refusal);
         reply.refuse(refusal)
     }
 }
@@ -277,7 +277,7 @@ impl<E> From<BodyError<E>> for Refusal {
 }
 
 /// The content type of the response to a request of this codec.
-pub(super) fn response_type(codec: &str, bare: bool) -> HeaderValue {
+pub(crate) fn response_type(codec: &str, bare: bool) -> HeaderValue {
     match (bare, codec) {
         (true, _) => HeaderValue::from_static(GRPC),
         (false, content_type::PROTO) => HeaderValue::from_static(GRPC_PROTO),
@@ -288,7 +288,7 @@ pub(super) fn response_type(codec: &str, bare: bool) -> HeaderValue {
 }
 
 /// Calls into the host. Its panic fails this call and no other.
-pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Refusal> {
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Refusal> {
     // Nothing that the closure touches is used after a panic: the call is answered and gone.
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| Refusal::Panicked)
 }

@@ -2,30 +2,29 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use exec_plan::Code;
 use http::{HeaderMap, HeaderValue, Response, header};
 use kernels::Answer;
 
 use super::body::{FIRST_FRAME, Trailers, UnaryBody};
-use crate::grpc::compression::{COMPRESS_FROM, Encoding, GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
+use crate::grpc::compression::{Encoding, GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 use crate::grpc::metadata::{self, Unsendable};
 use crate::grpc::{Refusal, framing, status};
 use crate::transport::budget::ByteBudget;
 
 /// How a client wants its response.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) content_type: HeaderValue,
-    pub(super) encoding: Option<Encoding>,
-    pub(super) max_send: usize,
+pub(crate) struct Reply {
+    pub(crate) content_type: HeaderValue,
+    pub(crate) encoding: Option<Encoding>,
+    pub(crate) max_send: usize,
 }
 
 impl Reply {
     /// The response that carries `answer`; what is large of its message is charged until it is sent.
     ///
     /// An answer that cannot be sent as it is becomes the refusal that says why.
-    pub(super) fn render(
+    pub(crate) fn render(
         &self,
         answer: &Answer,
         budget: &Arc<ByteBudget>,
@@ -38,7 +37,7 @@ impl Reply {
     }
 
     /// The response to a call that is refused.
-    pub(super) fn refuse(&self, refusal: &Refusal) -> Response<UnaryBody> {
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<UnaryBody> {
         let mut response = self.bare(refusal.code(), &refusal.to_string());
         if let Refusal::UnknownEncoding { .. } = refusal {
             let accepted = HeaderValue::from_static(Encoding::ACCEPTED);
@@ -48,7 +47,7 @@ impl Reply {
     }
 
     /// A response of code and message alone: it can always be sent.
-    pub(super) fn bare(&self, code: Code, message: &str) -> Response<UnaryBody> {
+    pub(crate) fn bare(&self, code: Code, message: &str) -> Response<UnaryBody> {
         let mut response = self.head(UnaryBody::default());
         let written = status::write(&Answer::failed(code, message), response.headers_mut());
         debug_assert!(written.is_ok(), "there is no metadata that could not be sent");
@@ -67,7 +66,7 @@ impl Reply {
             status::write(answer, &mut map).map_err(Refusal::Metadata)?;
             Trailers::Map(map)
         };
-        let (encoding, payload) = self.compress(&answer.payload);
+        let (encoding, payload) = Encoding::applied(self.encoding, &answer.payload);
         let (first, rest) = framing::frame(encoding.is_some(), payload, FIRST_FRAME);
         let mut response = self.head(UnaryBody::message(first, rest, budget, trailers));
         if let Some(encoding) = encoding {
@@ -91,14 +90,6 @@ impl Reply {
         let mut response = self.head(UnaryBody::trailers(trailers));
         metadata::append(leading, response.headers_mut())?;
         Ok(response)
-    }
-
-    fn compress(&self, payload: &Bytes) -> (Option<Encoding>, Bytes) {
-        let encoding = self.encoding.filter(|_| payload.len() >= COMPRESS_FROM);
-        match encoding.and_then(|encoding| encoding.deflate(payload)) {
-            Some(smaller) => (encoding, smaller),
-            None => (None, payload.clone()),
-        }
     }
 
     fn head(&self, body: UnaryBody) -> Response<UnaryBody> {

@@ -1,0 +1,26 @@
+//! Over which protocol a call came, as figures and access lines tell it.
+
+/// A protocol of the service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// gRPC-Web, binary or text.
+    GrpcWeb,
+    /// Connect, POST or GET.
+    Connect,
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// The label in metrics, listings and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::GrpcWeb => "grpc_web",
+            Self::Connect => "connect",
+        }
+    }
+}
