@@ -246,6 +246,9 @@ section! {
         max_pending_resets: u32 = 20;
         /// Resets that a client may provoke on one connection (CVE-2025-8671).
         max_local_resets: u32 = 1024;
+        /// Frames that carry nothing, such as PING and SETTINGS, that a client may send at once; a tenth as many
+        /// come back each second.
+        max_control_frames: u32 = 10_000;
     }
 }
 

@@ -5,6 +5,7 @@
 //! other, under the target `okra::access`, so that the filter has the last word on it.
 
 mod access;
+pub(crate) mod paced;
 mod sink;
 
 use std::io::{self, IsTerminal};

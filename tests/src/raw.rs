@@ -28,6 +28,8 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 /// A frame that asks for an answer.
 pub const PING: u8 = 6;
+/// A frame that says farewell.
+pub const GOAWAY: u8 = 7;
 /// A frame that lets the peer send more.
 pub const WINDOW_UPDATE: u8 = 8;
 /// A frame that goes on with a header block.
@@ -117,6 +119,26 @@ impl Raw {
             }
         };
         timeout(within, either).await.with_context(|| format!("still open after {within:?}"))
+    }
+
+    /// Reads frames until one is what is looked for, by its kind and its stream.
+    ///
+    /// # Errors
+    /// If the peer closes before, or none comes in time.
+    pub async fn find(&mut self, within: Duration, is: impl Fn(u8, u32) -> bool) -> anyhow::Result<()> {
+        let search = async {
+            loop {
+                let mut head = [0; 9];
+                self.stream.read_exact(&mut head).await?;
+                let [l0, l1, l2, kind, _, stream @ ..] = head;
+                let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, l0, l1, l2]))?];
+                self.stream.read_exact(&mut payload).await?;
+                if is(kind, u32::from_be_bytes(stream)) {
+                    return Ok(());
+                }
+            }
+        };
+        timeout(within, search).await.with_context(|| format!("no such frame within {within:?}"))?
     }
 
     /// Reads until the peer closes, and gives what came.

@@ -95,8 +95,8 @@ async fn without_files_accepting_pauses_and_resumes(transport: &str) -> anyhow::
     })
     .await?;
     let cut = eventually("the figures", async || Ok(okra.admin().metrics().await.ok())).await?;
-    assert!(cut.sum("okra_connections_cut_total", &["no_files"]) >= 90.0);
-    assert!(okra.log().contains("no_files"));
+    assert!(cut.sum("okra_connections_cut_total", &["no_files"]) >= 1.0);
+    eventually("its line in the log", async || Ok(okra.log().contains("no_files").then_some(()))).await?;
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Leash {
     idle_since: Cell<Instant>,
     /// When the last byte came.
     heard: Cell<Instant>,
-    /// When the first byte of an unfinished HTTP/1 head came.
+    /// When the first byte of an unfinished head came.
     head_since: Cell<Option<Instant>>,
     /// Since when the socket takes no more bytes.
     blocked_since: Cell<Option<Instant>>,
@@ -216,6 +216,15 @@ impl Leash {
         }
     }
 
+    /// Whether the head of an HTTP/2 request has begun and not ended.
+    pub(crate) fn note_open_head(&self, is_open: bool) {
+        if !is_open {
+            self.head_since.set(None);
+        } else if self.head_since.get().is_none() {
+            self.head_since.set(Some(self.patrol.now.get()));
+        }
+    }
+
     /// The socket took bytes, or would not.
     pub(crate) fn note_write(&self, taken: bool) {
         if taken {
@@ -248,7 +257,7 @@ impl Leash {
             (_, Stage::Handshake) if since(self.opened) >= limits.handshake_timeout => {
                 close(Cut::HandshakeTimeout)
             }
-            (_, Stage::Http1)
+            (_, Stage::Http1 | Stage::Http2)
                 if self.head_since.get().is_some_and(|then| since(then) >= limits.handshake_timeout) =>
             {
                 close(Cut::HeaderTimeout)
@@ -296,7 +305,9 @@ impl Leash {
 impl Call {
     pub(crate) fn begin(leash: &Rc<Leash>) -> Self {
         leash.calls.set(leash.calls.get() + 1);
-        leash.head_since.set(None);
+        if leash.stage.get() == Stage::Http1 {
+            leash.head_since.set(None);
+        }
         Self(leash.clone())
     }
 

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+
+use crate::logs::paced::PacedCount;
 
 /// Why the host ended a connection, or a stream of one, that its client would have kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +47,7 @@ pub struct ConnectionStats {
     accepted: AtomicU64,
     ended: AtomicU64,
     accept_errors: AtomicU64,
-    cuts: [Tally; Cut::ALL.len()],
-}
-
-#[derive(Debug)]
-struct Tally {
-    count: AtomicU64,
-    /// How many there were when the last line was logged.
-    told: AtomicU64,
-    /// When that was, in milliseconds since the process began to log cuts, plus one; 0 is never.
-    told_at: AtomicU64,
+    cuts: [PacedCount; Cut::ALL.len()],
 }
 
 // === impl Cut ===
@@ -111,13 +103,11 @@ impl Cut {
 
 impl ConnectionStats {
     pub(crate) fn new() -> Self {
-        let tally =
-            |_| Tally { count: AtomicU64::new(0), told: AtomicU64::new(0), told_at: AtomicU64::new(0) };
         Self {
             accepted: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
-            cuts: std::array::from_fn(tally),
+            cuts: std::array::from_fn(|_| PacedCount::default()),
         }
     }
 
@@ -138,7 +128,7 @@ impl ConnectionStats {
 
     /// How often the host cut something off for this reason.
     pub fn cut(&self, reason: Cut) -> u64 {
-        self.tally(reason).count.load(Ordering::Relaxed)
+        self.cuts[reason as usize].get()
     }
 
     /// How often, for every reason.
@@ -160,45 +150,15 @@ impl ConnectionStats {
 
     /// Counts a cut, and says so unless this reason has had its line this second.
     pub(crate) fn note_cut(&self, reason: Cut, peer: Option<SocketAddr>) {
-        let tally = self.tally(reason);
-        let count = tally.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let due = self.cuts[reason as usize].note();
         let peer = peer.map(tracing::field::display);
         if reason.is_routine() {
             tracing::debug!(reason = reason.name(), peer, "closing");
-        } else if let Some(since_last_line) = tally.line_due(count) {
+        } else if let Some(since_last_line) = due {
             tracing::warn!(reason = reason.name(), peer, count = since_last_line, "cut off");
         }
     }
-
-    fn tally(&self, reason: Cut) -> &Tally {
-        &self.cuts[reason as usize]
-    }
 }
-
-// === impl Tally ===
-
-impl Tally {
-    /// How many there were since the last line, if it is time for another.
-    fn line_due(&self, count: u64) -> Option<u64> {
-        let now = elapsed_ms() + 1;
-        let last = self.told_at.load(Ordering::Relaxed);
-        let due = last == 0 || now >= last + LINE_EVERY_MS;
-        if due && self.told_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            Some(count - self.told.swap(count, Ordering::Relaxed).min(count))
-        } else {
-            None
-        }
-    }
-}
-
-/// Milliseconds since this was first asked.
-fn elapsed_ms() -> u64 {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX - 1)
-}
-
-/// At most one line per reason in so many milliseconds.
-const LINE_EVERY_MS: u64 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -213,10 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_cuts_makes_one_line_and_every_cut_is_counted() {
+    fn every_cut_of_a_flood_is_counted() {
         let stats = ConnectionStats::new();
-        let lines = (1..=1000).filter(|count| stats.tally(Cut::Flood).line_due(*count).is_some()).count();
-        assert_eq!(lines, 1);
         for _ in 0..1000 {
             stats.note_cut(Cut::Flood, None);
         }

@@ -190,6 +190,7 @@ fn http2(section: &Http2) -> Http2Limits {
         send_buffer,
         max_pending_resets,
         max_local_resets,
+        max_control_frames,
     } = section;
     Http2Limits {
         max_streams: max_streams.get(),
@@ -200,6 +201,7 @@ fn http2(section: &Http2) -> Http2Limits {
         send_buffer: send_buffer.len(),
         max_pending_resets: *max_pending_resets as usize,
         max_local_resets: *max_local_resets as usize,
+        max_control_frames: *max_control_frames,
     }
 }
 

@@ -90,6 +90,9 @@ pub struct Http2Limits {
     pub max_pending_resets: usize,
     /// Resets that a client may provoke on one connection (CVE-2025-8671). Default 1,024.
     pub max_local_resets: usize,
+    /// Frames that carry nothing, such as PING and SETTINGS, that a client may send at once; a tenth as many
+    /// come back each second. Default 10,000.
+    pub max_control_frames: u32,
 }
 
 impl Default for MessageLimits {
@@ -140,6 +143,7 @@ impl Default for Http2Limits {
             send_buffer: 400 << 10,
             max_pending_resets: 20,
             max_local_resets: 1024,
+            max_control_frames: 10_000,
         }
     }
 }

@@ -91,6 +91,10 @@ fn settings(limits: &TransportLimits) -> Settings {
         limits: Limits {
             header_list_bytes: http2.max_header_list,
             reset_budget: Allowance { burst: resets, ..defaults.reset_budget },
+            control_budget: Allowance {
+                burst: http2.max_control_frames,
+                per_second: http2.max_control_frames / 10,
+            },
             preface_timeout: connections.handshake_timeout,
             settings_timeout: connections.handshake_timeout,
             header_timeout: connections.handshake_timeout,

@@ -8,13 +8,13 @@ pub(crate) mod body;
 pub(crate) mod call;
 pub(crate) mod direct;
 pub(crate) mod http2;
+mod meter;
 pub(crate) mod reply;
 mod streams;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use ::tonic::transport::server::TcpConnectInfo;
@@ -31,6 +31,7 @@ use super::budget::ByteBudget;
 use super::limits::TransportLimits;
 use crate::grpc::content_type::{ContentType, PROTO};
 use crate::grpc::{Refusal, RefusalReason};
+use crate::logs::paced::PacedCount;
 
 /// A tower service that answers every unary gRPC call through a [`UnaryHost`]. Clones share everything.
 ///
@@ -47,7 +48,7 @@ struct Shared {
     limits: TransportLimits,
     codecs: Vec<String>,
     budget: Arc<ByteBudget>,
-    refusals: [AtomicU64; RefusalReason::ALL.len()],
+    refusals: [PacedCount; RefusalReason::ALL.len()],
 }
 
 // === impl GrpcService ===
@@ -70,7 +71,7 @@ impl GrpcService {
             codecs: codecs.into_iter().map(Into::into).collect(),
             budget: ByteBudget::new(limits.messages.in_flight),
             limits,
-            refusals: std::array::from_fn(|_| AtomicU64::new(0)),
+            refusals: std::array::from_fn(|_| PacedCount::default()),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -105,7 +106,7 @@ impl GrpcService {
 
     /// How often each reason made this service answer without the host, or changed the host's answer.
     pub fn refusals(&self) -> impl Iterator<Item = (RefusalReason, u64)> {
-        RefusalReason::ALL.into_iter().zip(&self.shared.refusals).map(|(r, n)| (r, n.load(Ordering::Relaxed)))
+        RefusalReason::ALL.into_iter().zip(self.shared.refusals.iter().map(PacedCount::get))
     }
 
     /// The bytes of messages held now, over all connections.
@@ -145,15 +146,15 @@ impl Shared {
         self.codecs.iter().any(|known| known == codec)
     }
 
+    /// Counts a refusal, and logs it as often as a log can bear.
     fn note(&self, refusal: &Refusal) {
-        self.count(refusal);
-        tracing::debug!(reason = refusal.reason().name(), %refusal, "refused");
-    }
-
-    fn count(&self, refusal: &Refusal) {
-        let number = refusal.reason() as usize;
-        if let Some(counter) = self.refusals.get(number) {
-            counter.fetch_add(1, Ordering::Relaxed);
+        let reason = refusal.reason();
+        let Some(count) = self.refusals.get(reason as usize).and_then(PacedCount::note) else { return };
+        if reason == RefusalReason::BrokenOff {
+            // That clients leave is the course of the world.
+            tracing::debug!(reason = reason.name(), count, "refused");
+        } else {
+            tracing::warn!(reason = reason.name(), count, %refusal, "refused");
         }
     }
 }

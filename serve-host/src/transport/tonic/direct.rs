@@ -104,7 +104,7 @@ impl GrpcService {
 
     /// Counts a message that its client gave up in the middle.
     pub(crate) fn note_broken_off(&self) {
-        self.shared.count(&Refusal::BrokenOff);
+        self.shared.note(&Refusal::BrokenOff);
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP/2 by hyper, driven so that the requests of one read are answered before the next write.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -10,8 +10,11 @@ use futures_util::future::LocalBoxFuture;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::meter::{Metered, tell_to_calm_down};
 use super::streams::Streams;
 use crate::accept::connection::{Connection, End};
+use crate::accept::leash::Leash;
+use crate::accept::port::Port;
 use crate::accept::stats::Cut;
 use crate::transport::Transport;
 use crate::transport::limits::TransportLimits;
@@ -29,7 +32,21 @@ async fn drive(connection: Connection) -> End {
     let Connection { socket, port, leash } = connection;
     let streams = Streams::new(leash.clone());
     let builder = configured(port.limits(), &streams);
-    let mut http = pin!(builder.serve_connection(TokioIo::new(socket), port));
+    let metered = Metered::new(socket.clone(), leash.clone(), port.limits().http2.max_control_frames);
+    let watch = metered.watch();
+    let end = serve(pin!(builder.serve_connection(TokioIo::new(metered), port)), &streams, &leash).await;
+    if !watch.is_overdrawn() {
+        return end;
+    }
+    tell_to_calm_down(socket).await;
+    End::Cut(Cut::Flood)
+}
+
+async fn serve(
+    mut http: Pin<&mut http2::Connection<TokioIo<Metered>, Port, Streams>>,
+    streams: &Streams,
+    leash: &Leash,
+) -> End {
     let mut leaving = false;
     poll_fn(|cx| {
         if !leaving && leash.must_leave() {
