@@ -19,6 +19,7 @@ mod idl;
 mod legible;
 mod lenient;
 mod limits;
+mod module;
 mod package;
 mod writer;
 
@@ -33,5 +34,6 @@ pub use self::file::PackageFile;
 pub use self::idl::{Idl, IdlError, IdlErrorCode, IdlErrors};
 pub use self::lenient::JsonFault;
 pub use self::limits::PackageLimits;
+pub use self::module::ModuleNames;
 pub use self::package::{Package, PackageMethod};
 pub use self::writer::{PackError, PackageParts, pack};

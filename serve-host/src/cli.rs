@@ -13,6 +13,7 @@ pub(crate) mod graph;
 mod grpc;
 mod message;
 pub(crate) mod output;
+mod package;
 mod reflection;
 pub(crate) mod settings;
 mod stats;
@@ -65,6 +66,9 @@ pub(crate) enum Tool {
     /// Check, explain, publish and list graphs.
     #[command(subcommand)]
     Graph(graph::GraphCommand),
+    /// Check, inspect and make packages, without a host.
+    #[command(subcommand)]
+    Package(package::PackageCommand),
     /// Call a method of a gRPC server.
     Call(call::CallArgs),
     /// Show the figures of a running host.
@@ -116,6 +120,7 @@ pub(crate) fn run(tool: Tool, global: &Global) -> Result<Exit, Failure> {
     let output = global.output();
     match tool {
         Tool::Graph(command) => graph::run(command, global, &output),
+        Tool::Package(command) => package::run(&command, &output),
         Tool::Call(args) => call::run(&args, &output),
         Tool::Stats(args) => stats::run(&args, global, &output),
         Tool::Config(command) => config_show::run(&command, global, &output),
