@@ -117,12 +117,16 @@ impl Shared {
             return response;
         }
         let allowed = self.cors.allow(&head.headers);
+        let is_head = head.method == Method::HEAD;
         let mut response = match self.serve(head, body).await {
             Ok(response) => response,
             Err(unserved) => unserved.response(),
         };
         if let Some(allowed) = allowed {
             allowed.expose(response.headers_mut());
+        }
+        if is_head {
+            *response.body_mut() = UnaryBody::default();
         }
         response
     }

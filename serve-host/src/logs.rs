@@ -126,6 +126,7 @@ mod tests {
         if AccessLine::is_wanted(code) {
             let line = AccessLine {
                 method: "/shop.Shop/Buy",
+                protocol: crate::protocol::Protocol::Grpc,
                 peer: "127.0.0.1:9",
                 plan: "shop@1.0.0#0123456789ab",
                 request_id: Some("r-1"),

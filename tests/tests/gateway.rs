@@ -119,7 +119,7 @@ async fn what_is_no_call_runs_nothing() -> anyhow::Result<()> {
             assert_eq!(reply.header("location"), None);
         }
     }
-    assert_eq!(greet.okra.admin().stats().await?, Stats::default());
+    assert_eq!(greet.okra.admin().stats().await?.accepted, 0);
     Ok(())
 }
 
@@ -142,13 +142,8 @@ async fn what_is_not_there_is_not_found() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_get_brings_its_message() -> anyhow::Result<()> {
     everywhere(async |http| {
-        let reply = http.send(
-            "GET",
-            &format!("{LOOK}?connect=v1&encoding=json&message=%7B%22count%22%3A7%7D"),
-            &[],
-            "",
-        );
-        let reply = reply.await?;
+        let seven = format!("{LOOK}?connect=v1&encoding=json&message=%7B%22count%22%3A7%7D");
+        let reply = http.send("GET", &seven, &[], "").await?;
         assert_eq!((reply.status.as_u16(), reply.json()?), (200, json!({ "count": "7" })));
         assert_eq!(reply.header("vary"), Some("accept-encoding"));
         let reply =

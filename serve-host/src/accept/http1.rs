@@ -18,7 +18,8 @@ pub(super) async fn drive(connection: Connection) -> End {
         .header_read_timeout(None)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_head.max(MIN_HEAD))
-        .half_close(true);
+        // A client that has closed its side cannot be told from one that is gone: its call is cancelled.
+        .half_close(false);
     let mut http = pin!(builder.serve_connection(TokioIo::new(socket), port));
     let mut leaving = false;
     poll_fn(|cx| {

@@ -140,8 +140,8 @@ mod tests {
     #[tokio::test]
     async fn trailers_follow_the_message_in_the_body() {
         let ok = b"\0\0\0\0\x02hi\x80\0\0\0\x10grpc-status: 0\r\n";
-        assert_eq!(sent(false, &Answer::ok("hi")).await, &ok[..]);
-        assert_eq!(sent(true, &Answer::ok("hi")).await, text::encode(ok));
+        assert_eq!(sent(false, &Answer::ok("hi".into())).await, &ok[..]);
+        assert_eq!(sent(true, &Answer::ok("hi".into())).await, text::encode(ok));
     }
 
     #[tokio::test]

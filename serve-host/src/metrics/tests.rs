@@ -3,6 +3,7 @@ use std::time::Duration;
 use exec_plan::{Code, GraphSource, StoreOptions};
 
 use super::*;
+use crate::protocol::Protocol;
 use crate::stats::{End, Outcome, RejectReason, Stats};
 
 fn store() -> Arc<PlanStore> {
@@ -31,7 +32,10 @@ fn stats() -> StatsSource {
     for (outcome, code, micros) in ends {
         stats.accepted_running(shard);
         let latency = Duration::from_micros(micros);
-        stats.ended(shard, &End { outcome, code, graph: &graph, method: &method, latency });
+        stats.ended(
+            shard,
+            &End { outcome, code, graph: &graph, method: &method, protocol: Protocol::Grpc, latency },
+        );
     }
     stats.accepted_waiting(shard);
     stats.rejected(shard, RejectReason::QueueFull);

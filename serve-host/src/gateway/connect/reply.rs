@@ -142,7 +142,7 @@ mod tests {
         let answer = Answer {
             headers: metadata(&[("x-a", "1"), ("x-a", "2"), ("content-encoding", "br"), ("trailer-x", "0")]),
             trailers: metadata(&[("x-t", "3"), ("x-bin", "hi")]),
-            ..Answer::ok("short")
+            ..Answer::ok("short".into())
         };
         let response = REPLY.render(&answer, &ByteBudget::new(1_000), |_, _| None).unwrap();
         assert_eq!(
@@ -155,11 +155,11 @@ mod tests {
     #[tokio::test]
     async fn a_large_message_is_compressed_and_one_too_large_is_refused() {
         let budget = ByteBudget::new(1_000);
-        let response = REPLY.render(&Answer::ok(vec![7; 5_000]), &budget, |_, _| None).unwrap();
+        let response = REPLY.render(&Answer::ok(vec![7; 5_000].into()), &budget, |_, _| None).unwrap();
         assert_eq!(head(&response), "200 content-encoding: gzip, content-type: application/proto");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(Encoding::Gzip.inflate(&body, 5_000).unwrap(), vec![7; 5_000]);
-        let refused = REPLY.render(&Answer::ok(vec![7; 5_001]), &budget, |_, _| None);
+        let refused = REPLY.render(&Answer::ok(vec![7; 5_001].into()), &budget, |_, _| None);
         assert!(matches!(refused, Err(Refusal::AnswerTooLarge { length: 5_001, limit: 5_000 })));
     }
 
