@@ -66,10 +66,19 @@ pub struct RequestContext {
     environment: Arc<dyn Environment>,
     deadline: Option<Instant>,
     cancel: Cancel,
-    trace: Option<Arc<dyn TraceSink>>,
-    graphs: Option<Arc<dyn GraphResolver>>,
-    offload: Option<Arc<dyn Offload>>,
+    surroundings: Option<Arc<Surroundings>>,
     depth: u8,
+}
+
+/// What the runs of one host have in common.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// Where a run's events go; `None` costs nothing.
+    pub trace: Option<Arc<dyn TraceSink>>,
+    /// Where kernels find other graphs.
+    pub graphs: Option<Arc<dyn GraphResolver>>,
+    /// Where kernels that run other graphs move work that blocks.
+    pub offload: Option<Arc<dyn Offload>>,
 }
 
 /// A flag that says the caller no longer waits. Clones share it.
@@ -122,15 +131,7 @@ impl RequestContext {
 
     /// A context without deadline, cancellation or trace.
     pub fn new(environment: Arc<dyn Environment>) -> Self {
-        Self {
-            environment,
-            deadline: None,
-            cancel: Cancel::never(),
-            trace: None,
-            graphs: None,
-            offload: None,
-            depth: 0,
-        }
+        Self { environment, deadline: None, cancel: Cancel::never(), surroundings: None, depth: 0 }
     }
 
     /// Sets the instant after which no node may start.
@@ -147,25 +148,36 @@ impl RequestContext {
         self
     }
 
+    /// Sets all that the run has in common with others.
+    #[must_use]
+    pub fn with_surroundings(mut self, surroundings: Arc<Surroundings>) -> Self {
+        self.surroundings = Some(surroundings);
+        self
+    }
+
     /// Sets where the run's events go.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<Arc<dyn TraceSink>>) -> Self {
-        self.trace = trace;
+        self.surroundings().trace = trace;
         self
     }
 
     /// Sets where kernels find other graphs.
     #[must_use]
     pub fn with_graphs(mut self, graphs: Arc<dyn GraphResolver>) -> Self {
-        self.graphs = Some(graphs);
+        self.surroundings().graphs = Some(graphs);
         self
     }
 
     /// Sets where kernels that run other graphs move work that blocks.
     #[must_use]
     pub fn with_offload(mut self, offload: Arc<dyn Offload>) -> Self {
-        self.offload = Some(offload);
+        self.surroundings().offload = Some(offload);
         self
+    }
+
+    fn surroundings(&mut self) -> &mut Surroundings {
+        Arc::make_mut(self.surroundings.get_or_insert_default())
     }
 
     /// The context of a graph called from this one, or `None` at the depth limit. Deadline,
@@ -197,17 +209,17 @@ impl RequestContext {
 
     /// Where the run's events go; `None` costs nothing.
     pub fn trace(&self) -> Option<&Arc<dyn TraceSink>> {
-        self.trace.as_ref()
+        self.surroundings.as_ref()?.trace.as_ref()
     }
 
     /// Where kernels find other graphs.
     pub fn graphs(&self) -> Option<&Arc<dyn GraphResolver>> {
-        self.graphs.as_ref()
+        self.surroundings.as_ref()?.graphs.as_ref()
     }
 
     /// Where kernels that run other graphs move work that blocks.
     pub fn offload(&self) -> &dyn Offload {
-        self.offload.as_deref().unwrap_or(&NoOffload)
+        self.surroundings.as_ref().and_then(|around| around.offload.as_deref()).unwrap_or(&NoOffload)
     }
 }
 
@@ -216,9 +228,17 @@ impl fmt::Debug for RequestContext {
         f.debug_struct("RequestContext")
             .field("deadline", &self.deadline)
             .field("cancelled", &self.cancel.is_cancelled())
-            .field("traced", &self.trace.is_some())
+            .field("traced", &self.trace().is_some())
             .field("depth", &self.depth)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Surroundings ===
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("traced", &self.trace.is_some()).finish_non_exhaustive()
     }
 }
 

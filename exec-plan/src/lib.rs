@@ -31,7 +31,9 @@ mod trace;
 mod value;
 mod wire;
 
-pub use crate::context::{Cancel, EnvKey, EnvSchema, Environment, GraphResolver, HeldPlan, RequestContext};
+pub use crate::context::{
+    Cancel, EnvKey, EnvSchema, Environment, GraphResolver, HeldPlan, RequestContext, Surroundings,
+};
 pub use crate::diagnostic::{GraphError, GraphErrorCode, GraphErrors, RelatedPlace};
 pub use crate::document::GRAPH_SCHEMA;
 pub use crate::executor::{Executor, Job, NoOffload, Offload, RunError, RunOutputs};

@@ -17,7 +17,7 @@ pub struct Head {
     path: Arc<str>,
     scheme: Option<Field>,
     authority: Option<Field>,
-    fields: Vec<Field>,
+    fields: Arc<[Field]>,
     content_length: Option<u64>,
     grpc_type: Option<Field>,
     timeout: Result<Option<Duration>, InvalidTimeout>,
@@ -91,7 +91,7 @@ impl Head {
     }
 
     /// The fields that are no pseudo-header fields, in their order. `cookie` may come in several pieces.
-    pub fn fields(&self) -> &[Field] {
+    pub fn fields(&self) -> &Arc<[Field]> {
         &self.fields
     }
 
@@ -197,7 +197,7 @@ impl HeadBuilder {
             method,
             scheme: self.scheme,
             authority,
-            fields: self.fields,
+            fields: self.fields.into(),
             content_length: self.content_length,
             grpc_type,
             timeout: self.timeout,

@@ -32,6 +32,12 @@ pub trait MetadataSource: Send + Sync {
     /// The first value under a lower-case name; `-bin` values decoded.
     fn first(&self, name: &str) -> Option<Bytes>;
 
+    /// Whether any name may be for the host: those begin with `okra-` or `sr-graph-`. Where it says no, the
+    /// host does not look for them one by one.
+    fn may_be_for_host(&self) -> bool {
+        true
+    }
+
     /// All of it, without the names that belong to the wire (`grpc-*`, `te`, `:path` and the like).
     fn to_metadata(&self) -> Arc<Metadata>;
 }
@@ -211,6 +217,15 @@ impl RpcServerCall {
         match &mut *self.state.lock() {
             State::Answered { uncollected, .. } => uncollected.take(),
             State::Open(_) | State::Closed(_) => None,
+        }
+    }
+
+    /// How far the call is, and with it the answer that [`take_answer`](Self::take_answer) would give.
+    pub fn collect(&self) -> (Standing, Option<Answer>) {
+        match &mut *self.state.lock() {
+            State::Open(_) => (Standing::Open, None),
+            State::Answered { code, uncollected } => (Standing::Answered(*code), uncollected.take()),
+            State::Closed(why) => (Standing::Closed(*why), None),
         }
     }
 

@@ -65,23 +65,19 @@ impl KernelFactory for RpcServerInput {
 
 impl Kernel for RpcServerInput {
     fn run(&self, ports: &mut Ports<'_>, _cx: &RequestContext) -> Result<(), Fault> {
-        let handle = ports.call(0)?.clone();
-        let call = RpcServerCall::of(&handle)?;
+        let call = RpcServerCall::of(ports.call(0)?)?;
         let envelope = call.envelope();
-        if ports.wants(METHOD) {
-            ports.set(METHOD, Value::Str(envelope.method.clone()));
-        }
-        if ports.wants(PAYLOAD) {
-            ports.set(PAYLOAD, Value::Bytes(envelope.payload.clone()));
-        }
-        if ports.wants(META) {
-            ports.set(META, Value::Metadata(envelope.metadata.to_metadata()));
-        }
-        if ports.wants(PEER) {
-            ports.set(PEER, Value::Str(envelope.peer.clone()));
-        }
-        if ports.wants(DEADLINE_MS) {
-            ports.set(DEADLINE_MS, Value::I64(call.deadline_ms()));
+        let method = ports.wants(METHOD).then(|| Value::Str(envelope.method.clone()));
+        let payload = ports.wants(PAYLOAD).then(|| Value::Bytes(envelope.payload.clone()));
+        let meta = ports.wants(META).then(|| Value::Metadata(envelope.metadata.to_metadata()));
+        let peer = ports.wants(PEER).then(|| Value::Str(envelope.peer.clone()));
+        let deadline = ports.wants(DEADLINE_MS).then(|| Value::I64(call.deadline_ms()));
+        let values =
+            [(METHOD, method), (PAYLOAD, payload), (META, meta), (PEER, peer), (DEADLINE_MS, deadline)];
+        for (port, value) in values {
+            if let Some(value) = value {
+                ports.set(port, value);
+            }
         }
         Ok(())
     }

@@ -113,8 +113,6 @@ impl KernelFactory for RpcServerOutput {
 
 impl Kernel for Respond {
     fn run(&self, ports: &mut Ports<'_>, _cx: &RequestContext) -> Result<(), Fault> {
-        let handle = ports.call(CALL)?.clone();
-        let call = RpcServerCall::of(&handle)?;
         let code = ports.get(STATUS).map_or(Ok(self.status), status::code)?;
         let headers = added(&self.headers, ports.take(HEADERS))?;
         let trailers = added(&self.trailers, ports.take(TRAILERS))?;
@@ -133,7 +131,7 @@ impl Kernel for Respond {
             };
             Answer { headers, trailers, details, ..Answer::failed(code, message) }
         };
-        call.answer(answer).map_err(|error| match error {
+        RpcServerCall::of(ports.call(CALL)?)?.answer(answer).map_err(|error| match error {
             AnswerError::AlreadyAnswered => Fault::new(Code::Internal, error.to_string()),
             AnswerError::Closed => Fault::new(Code::Cancelled, error.to_string()),
         })

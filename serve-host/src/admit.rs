@@ -41,6 +41,11 @@ pub struct Permit<T> {
     gate: Option<Arc<Gate<T>>>,
 }
 
+/// A permit that stays at the gate, for whoever runs at once. Dropping it serves the next in line.
+pub struct Pass<'a, T> {
+    gate: &'a Arc<Gate<T>>,
+}
+
 /// Why the gate did not let a request pass.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal<T> {
@@ -71,7 +76,7 @@ impl<T> Gate<T> {
 
     /// A permit, if one is free and nobody waits.
     #[inline]
-    pub fn try_pass(self: &Arc<Self>) -> Option<Permit<T>> {
+    pub fn try_pass(self: &Arc<Self>) -> Option<Pass<'_, T>> {
         if self.closed.load(Ordering::Relaxed) {
             return None;
         }
@@ -122,20 +127,28 @@ impl<T> Gate<T> {
 
     /// Takes a permit if one is free and the number of those who wait is to the taker's liking.
     #[inline]
-    fn take_permit(self: &Arc<Self>, likes: impl Fn(usize) -> bool) -> Option<Permit<T>> {
+    fn take_permit(self: &Arc<Self>, likes: impl Fn(usize) -> bool) -> Option<Pass<'_, T>> {
         self.state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
                 (state % WAITER > 0 && likes(state / WAITER)).then(|| state - 1)
             })
             .ok()
-            .map(|_| Permit { gate: Some(self.clone()) })
+            .map(|_| Pass { gate: self })
+    }
+
+    /// Takes a permit back. Whether somebody waits for it.
+    #[inline]
+    fn give_back(&self) -> bool {
+        self.state.fetch_add(1, Ordering::AcqRel) / WAITER > 0
     }
 
     /// Serves the line while both a permit and somebody in line are to be had. A loop, not a chain of
     /// drops: a long line of entries that need no permit must not grow the stack.
     fn serve_line(self: &Arc<Self>) {
         let mut spare = None;
-        while let Some(permit) = spare.take().or_else(|| self.take_permit(|waiting| waiting > 0)) {
+        while let Some(permit) =
+            spare.take().or_else(|| self.take_permit(|waiting| waiting > 0).map(Pass::into_permit))
+        {
             let entry = {
                 let mut line = self.line.lock();
                 let entry = line.serve();
@@ -164,8 +177,7 @@ impl<T> Permit<T> {
     #[inline]
     fn release(&mut self) -> Option<Arc<Gate<T>>> {
         let gate = self.gate.take()?;
-        let before = gate.state.fetch_add(1, Ordering::AcqRel);
-        (before / WAITER > 0).then_some(gate)
+        gate.give_back().then_some(gate)
     }
 }
 
@@ -175,6 +187,32 @@ impl<T> Drop for Permit<T> {
         if let Some(gate) = self.release() {
             gate.serve_line();
         }
+    }
+}
+
+// === impl Pass ===
+
+impl<T> Pass<'_, T> {
+    /// The same permit, to be kept.
+    pub fn into_permit(self) -> Permit<T> {
+        let gate = Some(self.gate.clone());
+        std::mem::forget(self);
+        Permit { gate }
+    }
+}
+
+impl<T> Drop for Pass<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.gate.give_back() {
+            self.gate.serve_line();
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Pass<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pass")
     }
 }
 

@@ -16,7 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use exec_plan::{Cancel, Class, Offload, PlanLease, PlanStore, RequestContext, TraceSink, Version};
+use exec_plan::{
+    Cancel, Class, GraphResolver, Offload, PlanLease, PlanStore, RequestContext, Surroundings, TraceSink,
+    Version,
+};
 use kernels::{Answer, Closed, RequestEnvelope, RpcServerCall};
 
 use self::pending::PendingCall;
@@ -63,8 +66,7 @@ struct Core {
     pool: Pool,
     offload: Arc<dyn Offload>,
     stats: Stats,
-    store: Arc<PlanStore>,
-    trace: Option<Arc<dyn TraceSink>>,
+    surroundings: Arc<Surroundings>,
 }
 
 /// One accepted call on its way through the host.
@@ -118,8 +120,11 @@ impl ServeHost {
         trace: Option<Arc<dyn TraceSink>>,
     ) -> io::Result<Self> {
         let pool = Pool::start(config.pool_threads, config.max_inflight.0)?;
-        let offload = Arc::new(pool.offload());
-        let core = Arc::new(Core { pool, offload, stats: Stats::new(), store: store.clone(), trace });
+        let offload: Arc<dyn Offload> = Arc::new(pool.offload());
+        let graphs: Arc<dyn GraphResolver> = store.clone();
+        let surroundings = Surroundings { trace, graphs: Some(graphs), offload: Some(offload.clone()) };
+        let core =
+            Arc::new(Core { pool, offload, stats: Stats::new(), surroundings: Arc::new(surroundings) });
         let gate = Gate::new(config.max_inflight, config.queue_capacity, {
             let core = core.clone();
             move |permit, work| core.serve_waiting(permit, work)
@@ -165,7 +170,7 @@ impl ServeHost {
 
     /// Begins a call on a plan that was leased for it.
     pub fn begin_leased(&self, plan: PlanLease, envelope: RequestEnvelope, protocol: Protocol) -> Begun {
-        self.begin_on(Some(plan), envelope, protocol)
+        self.begin_on(Some(plan), envelope, protocol, Instant::now())
     }
 
     /// Counts a refusal and gives the answer to its client.
@@ -179,8 +184,14 @@ impl ServeHost {
         rejection.answer()
     }
 
-    fn begin_on(&self, plan: Option<PlanLease>, envelope: RequestEnvelope, protocol: Protocol) -> Begun {
-        let (arrived, shard) = (Instant::now(), Stats::shard());
+    fn begin_on(
+        &self,
+        plan: Option<PlanLease>,
+        envelope: RequestEnvelope,
+        protocol: Protocol,
+        arrived: Instant,
+    ) -> Begun {
+        let shard = Stats::shard();
         self.admit(plan, envelope, protocol, arrived, shard)
             .unwrap_or_else(|rejection| Begun::Done(self.reject(shard, &rejection)))
     }
@@ -205,21 +216,20 @@ impl ServeHost {
         let plan = plan.map_or_else(|| self.resolve(&envelope), Ok)?;
         // What the graph reads as its deadline is the client's own, −1 if it gave none.
         envelope.deadline = envelope.deadline.map(|_| deadline);
-        let names_plan = envelope.metadata.first(PLAN_KEY).is_some();
+        let names_plan = envelope.metadata.may_be_for_host() && envelope.metadata.first(PLAN_KEY).is_some();
         let work =
             |call, cancel, plan| Work { call, plan, cancel, deadline, arrived, shard, protocol, names_plan };
         match gate.try_pass() {
-            Some(permit) if plan.class() == Class::Inline => {
+            Some(pass) if plan.class() == Class::Inline => {
                 let call = Arc::new(RpcServerCall::new(envelope));
-                core.stats.accepted_running(shard);
-                Ok(Begun::Done(core.run_inline(permit, &work(call, Cancel::never(), plan))))
+                Ok(Begun::Done(core.run_inline(pass, &work(call, Cancel::never(), plan))))
             }
-            Some(permit) => {
+            Some(pass) => {
                 let (call, answer) = pending::call(envelope);
                 let work = work(call, Cancel::new(), plan);
                 let pending = PendingCall::running(core, &work, answer);
                 core.stats.accepted_running(shard);
-                core.run_pooled(permit, work);
+                core.run_pooled(pass.into_permit(), work);
                 Ok(Begun::Pending(PendingAnswer::new(pending)))
             }
             None => {
@@ -243,7 +253,11 @@ impl ServeHost {
     /// Finds the plan: by the service of the method, else by the metadata, else the default.
     fn resolve(&self, envelope: &RequestEnvelope) -> Result<PlanLease, Rejection> {
         let store = &self.inner.store;
+        let asks = envelope.metadata.may_be_for_host();
         let text = |names: [&str; 2]| {
+            if !asks {
+                return None;
+            }
             let value = names.into_iter().find_map(|name| envelope.metadata.first(name))?;
             Some(String::from_utf8_lossy(&value).into_owned())
         };
@@ -279,7 +293,11 @@ impl ServeHost {
 
 impl UnaryHost for ServeHost {
     fn begin(&self, envelope: RequestEnvelope) -> Begun {
-        self.begin_on(None, envelope, Protocol::Grpc)
+        self.begin_at(envelope, Instant::now())
+    }
+
+    fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
+        self.begin_on(None, envelope, Protocol::Grpc, arrived)
     }
 }
 
@@ -287,13 +305,10 @@ impl UnaryHost for ServeHost {
 
 impl Work {
     fn context(&self, core: &Core) -> RequestContext {
-        let graphs: Arc<dyn exec_plan::GraphResolver> = core.store.clone();
         RequestContext::new(self.call.clone())
             .with_deadline(Some(self.deadline))
             .with_cancel(self.cancel.clone())
-            .with_trace(core.trace.clone())
-            .with_graphs(graphs)
-            .with_offload(core.offload.clone())
+            .with_surroundings(core.surroundings.clone())
     }
 }
 

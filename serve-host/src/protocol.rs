@@ -15,6 +15,9 @@ pub enum Protocol {
 // === impl Protocol ===
 
 impl Protocol {
+    /// Every protocol, in declaration order.
+    pub const ALL: [Self; 3] = [Self::Grpc, Self::GrpcWeb, Self::Connect];
+
     /// The label in metrics, listings and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -107,10 +107,13 @@ struct Shard {
 #[derive(Debug)]
 struct GraphShard {
     latency: Histogram<u64>,
-    ends: HashMap<(Arc<str>, Code, Protocol), u64, foldhash::fast::RandomState>,
-    other: HashMap<(Code, Protocol), u64, foldhash::fast::RandomState>,
-    methods: usize,
+    methods: HashMap<Arc<str>, Tally, foldhash::fast::RandomState>,
+    other: Tally,
 }
+
+/// A count for each protocol and each status, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally([[u64; Code::ALL.len()]; Protocol::ALL.len()]);
 
 /// The figures of one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -219,6 +222,15 @@ impl Stats {
         shard.in_flight += 1;
     }
 
+    /// A call was accepted, ran at once and has ended: in one step, as nobody could see it run but a look
+    /// at the very moment.
+    #[inline]
+    pub fn ran(&self, shard: ShardIndex, end: &End<'_>) {
+        let mut shard = self.lock(shard);
+        shard.accepted += 1;
+        shard.end(end);
+    }
+
     /// A call was accepted and waits.
     pub fn accepted_waiting(&self, shard: ShardIndex) {
         let mut shard = self.lock(shard);
@@ -305,12 +317,10 @@ impl Shard {
             Outcome::Cancelled => self.cancelled += 1,
             Outcome::Expired => self.expired += 1,
         }
-        // Looked up before it is inserted: a graph's first call is the only one that clones its name.
-        if !self.graphs.contains_key(end.graph) {
-            self.graphs.insert(end.graph.clone(), GraphShard::new());
-        }
-        if let Some(graph) = self.graphs.get_mut(end.graph) {
-            graph.end(end);
+        // A graph's first call is the only one that clones its name.
+        match self.graphs.get_mut(end.graph) {
+            Some(graph) => graph.end(end),
+            None => self.graphs.entry(end.graph.clone()).or_insert_with(GraphShard::new).end(end),
         }
     }
 
@@ -355,48 +365,42 @@ impl Shard {
 
 impl GraphShard {
     fn new() -> Self {
-        Self { latency: empty_histogram(), ends: HashMap::default(), other: HashMap::default(), methods: 0 }
+        Self { latency: empty_histogram(), methods: HashMap::default(), other: Tally::default() }
     }
 
     fn end(&mut self, end: &End<'_>) {
         let micros = u64::try_from(end.latency.as_micros()).unwrap_or(u64::MAX);
         self.latency.saturating_record(micros.max(LATENCY_BOUNDS_US.0));
-        let key = (end.method.clone(), end.code, end.protocol);
-        if let Some(count) = self.ends.get_mut(&key) {
-            *count += 1;
-            return;
-        }
         // Names that strangers make up must not become lines: a method earns its own by being implemented.
-        if end.code == Code::Unimplemented || self.methods >= MAX_METHODS {
-            *self.other.entry((end.code, end.protocol)).or_default() += 1;
+        if end.code == Code::Unimplemented {
+            self.other.add(end.protocol, end.code, 1);
+        } else if let Some(tally) = self.methods.get_mut(end.method) {
+            tally.add(end.protocol, end.code, 1);
+        } else if self.methods.len() >= MAX_METHODS {
+            self.other.add(end.protocol, end.code, 1);
         } else {
-            self.methods += 1;
-            self.ends.insert(key, 1);
+            self.methods.entry(end.method.clone()).or_default().add(end.protocol, end.code, 1);
         }
     }
 
     fn add(&mut self, other: &Self) {
         add_histogram(&mut self.latency, &other.latency);
-        for (key, count) in &other.ends {
-            *self.ends.entry(key.clone()).or_default() += count;
+        for (method, tally) in &other.methods {
+            self.methods.entry(method.clone()).or_default().add_all(tally);
         }
-        for (key, count) in &other.other {
-            *self.other.entry(*key).or_default() += count;
-        }
+        self.other.add_all(&other.other);
     }
 }
 
 impl From<GraphShard> for GraphSnapshot {
     fn from(graph: GraphShard) -> Self {
-        let named = graph
-            .ends
-            .into_iter()
-            .map(|((method, code, protocol), count)| (method.to_string(), code, protocol, count));
-        let other = graph
-            .other
-            .into_iter()
-            .map(|((code, protocol), count)| (OTHER_METHOD.to_owned(), code, protocol, count));
-        let mut calls: Vec<_> = named.chain(other).collect();
+        let named = graph.methods.into_iter().map(|(method, tally)| (method.to_string(), tally));
+        let mut calls: Vec<_> = named
+            .chain([(OTHER_METHOD.to_owned(), graph.other)])
+            .flat_map(|(method, tally)| {
+                tally.seen().map(move |(protocol, code, count)| (method.clone(), code, protocol, count))
+            })
+            .collect();
         calls.sort_unstable();
         Self {
             latency: LatencySnapshot::from(graph.latency),
@@ -410,6 +414,30 @@ impl From<GraphShard> for GraphSnapshot {
                 })
                 .collect(),
         }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    #[inline]
+    fn add(&mut self, protocol: Protocol, code: Code, more: u64) {
+        self.0[protocol as usize][usize::from(code.number())] += more;
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        for (protocol, code, count) in other.seen() {
+            self.add(protocol, code, count);
+        }
+    }
+
+    /// Those there were.
+    fn seen(self) -> impl Iterator<Item = (Protocol, Code, u64)> {
+        let each = Protocol::ALL.into_iter().flat_map(|protocol| Code::ALL.map(|code| (protocol, code)));
+        each.map(move |(protocol, code)| {
+            (protocol, code, self.0[protocol as usize][usize::from(code.number())])
+        })
+        .filter(|(_, _, count)| *count > 0)
     }
 }
 
@@ -502,6 +530,7 @@ mod tests {
                         stats.ended(shard, &end(Outcome::Failed, Code::Internal, &graph, &method));
                         running -= 1;
                     }
+                    5 => stats.ran(shard, &end(Outcome::Completed, Code::Ok, &graph, &method)),
                     6 => stats.rejected(shard, RejectReason::Draining),
                     _ => {}
                 }

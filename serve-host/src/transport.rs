@@ -23,6 +23,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 use kernels::{Answer, RequestEnvelope};
@@ -46,6 +47,13 @@ pub trait UnaryHost: Send + Sync + 'static {
     ///
     /// The host enforces the deadline, and gives exactly one answer to every request.
     fn begin(&self, envelope: RequestEnvelope) -> Begun;
+
+    /// The same for a request of which it is known when it arrived: a transport that reads many of them at
+    /// once need not ask the clock for each.
+    fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
+        let _ = arrived;
+        self.begin(envelope)
+    }
 }
 
 /// What became of a request by the time [`UnaryHost::begin`] returned.
@@ -73,6 +81,10 @@ pub(crate) trait Transport {
 impl<H: UnaryHost + ?Sized> UnaryHost for Arc<H> {
     fn begin(&self, envelope: RequestEnvelope) -> Begun {
         (**self).begin(envelope)
+    }
+
+    fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
+        (**self).begin_at(envelope, arrived)
     }
 }
 

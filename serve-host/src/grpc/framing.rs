@@ -4,7 +4,7 @@
 //! the limit; memory grows with the bytes that have arrived, never with the length that was declared; a
 //! message that arrives in one piece is not copied.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// One message as it stood on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +83,17 @@ pub(crate) fn frame(compressed: bool, payload: Bytes, head: usize) -> (Bytes, By
 }
 
 /// The message that is all of `body`, if it is whole, not compressed and of at most `limit` bytes.
-pub(crate) fn only_message(body: &Bytes, limit: usize) -> Option<Bytes> {
-    let (&[flag, a, b, c, d], message) = body.split_first_chunk::<PREFIX>()?;
+///
+/// # Errors
+/// The body, if it is not that.
+pub(crate) fn only_message(mut body: Bytes, limit: usize) -> Result<Bytes, Bytes> {
+    let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk::<PREFIX>() else { return Err(body) };
     let declared = u32::from_be_bytes([a, b, c, d]) as usize;
-    (flag == 0 && declared == message.len() && declared <= limit).then(|| body.slice(PREFIX..))
+    if flag != 0 || declared != message.len() || declared > limit {
+        return Err(body);
+    }
+    body.advance(PREFIX);
+    Ok(body)
 }
 
 // === impl MessageReader ===

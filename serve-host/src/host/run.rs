@@ -8,10 +8,10 @@ use exec_plan::{Class, Code, Environment, Executor, RunError, RunOutputs};
 use kernels::{Answer, Closed, Standing};
 
 use super::{Core, Work};
-use crate::admit::Permit;
+use crate::admit::{Pass, Permit};
 use crate::logs::AccessLine;
 use crate::respond::{Failure, name_plan};
-use crate::stats::{End, Outcome};
+use crate::stats::{End, Outcome, ShardIndex, Stats};
 
 thread_local! {
     /// The slots of plans that run in place, reused from call to call.
@@ -20,12 +20,12 @@ thread_local! {
 
 impl Core {
     /// Runs a plan on this thread and returns the answer.
-    pub(super) fn run_inline(&self, permit: Permit<Work>, work: &Work) -> Answer {
+    pub(super) fn run_inline(&self, pass: Pass<'_, Work>, work: &Work) -> Answer {
         let cx = work.context(self);
         let ran = EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, work.arrived));
-        let answer = self.settle(work, ran.as_ref());
-        self.count_end(work);
-        drop(permit);
+        let (standing, answer) = self.settle(work, ran.as_ref());
+        self.count(work, standing, Stats::ran);
+        drop(pass);
         answer.unwrap_or_else(|| Failure::Unanswered.answer(&work.plan))
     }
 
@@ -40,8 +40,8 @@ impl Core {
                 let cx = Arc::new(work.context(&core));
                 Executor::drive(work.plan.plan(), &cx, &*core.offload).await
             };
-            core.settle(&work, ran.as_ref());
-            core.count_end(&work);
+            let (standing, _) = core.settle(&work, ran.as_ref());
+            core.count(&work, standing, Stats::ended);
             drop(permit);
         });
     }
@@ -70,33 +70,36 @@ impl Core {
         self.stats.ended_waiting(work.shard, &end(work, outcome, code));
     }
 
-    /// Sees to it that a call whose run has ended is answered. Returns the answer if the call has no
-    /// sink of its own.
-    fn settle(&self, work: &Work, ran: Result<&RunOutputs, &RunError>) -> Option<Answer> {
-        let failure = match ran {
-            Ok(_) => Failure::Unanswered,
-            Err(error) => Failure::Run(error),
-        };
-        let (why, is_open) = (closing(&failure), work.call.standing() == Standing::Open);
-        // That time was up or the client left is no fault of the graph; the access line tells it.
-        if matches!(why, Closed::Failed(_)) && (is_open || ran.is_err()) {
-            log_failure(work, &failure);
+    /// Sees to it that a call whose run has ended is answered. Returns how it ended, and the answer if the
+    /// call has no sink of its own.
+    fn settle(&self, work: &Work, ran: Result<&RunOutputs, &RunError>) -> (Standing, Option<Answer>) {
+        let (mut standing, mut answer) = work.call.collect();
+        if standing == Standing::Open || ran.is_err() {
+            let failure = match ran {
+                Ok(_) => Failure::Unanswered,
+                Err(error) => Failure::Run(error),
+            };
+            let why = closing(&failure);
+            // That time was up or the client left is no fault of the graph; the access line tells it.
+            if matches!(why, Closed::Failed(_)) {
+                log_failure(work, &failure);
+            }
+            if standing == Standing::Open {
+                answer = work.call.close_with(why, failure.answer(&work.plan)).ok().flatten();
+                standing = work.call.standing();
+            }
         }
-        let mut answer = if is_open {
-            work.call.close_with(why, failure.answer(&work.plan)).ok().flatten()
-        } else {
-            work.call.take_answer()
-        };
         if let Some(answer) = answer.as_mut().filter(|_| work.names_plan) {
             name_plan(answer, &work.plan);
         }
-        answer
+        (standing, answer)
     }
 
-    fn count_end(&self, work: &Work) {
-        let (outcome, code) = ending(work.call.standing());
+    /// Counts the end of a call.
+    fn count(&self, work: &Work, standing: Standing, count: fn(&Stats, ShardIndex, &End<'_>)) {
+        let (outcome, code) = ending(standing);
         let end = end(work, outcome, code);
-        self.stats.ended(work.shard, &end);
+        count(&self.stats, work.shard, &end);
         if AccessLine::is_wanted(code) {
             log_access(work, &end);
         }

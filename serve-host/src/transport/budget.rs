@@ -34,6 +34,15 @@ impl ByteBudget {
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
+
+    /// Whether `more` bytes could be held now, for a message that most likely needs not be.
+    ///
+    /// # Errors
+    /// [`Refusal::OverBudget`] if not.
+    pub(crate) fn check(&self, more: usize) -> Result<(), Refusal> {
+        let fits = self.held().saturating_add(more) <= self.limit;
+        if fits { Ok(()) } else { Err(Refusal::OverBudget { limit: self.limit }) }
+    }
 }
 
 // === impl Charge ===
@@ -58,8 +67,8 @@ impl Charge {
         Ok(())
     }
 
-    /// These bytes, even over the limit: an answer that exists must get out, and whoever comes next is
-    /// refused instead.
+    /// These bytes, even over the limit: an answer that exists must get out, a call that has begun goes on,
+    /// and whoever comes next is refused instead.
     pub(crate) fn forced(budget: &Arc<ByteBudget>, bytes: usize) -> Self {
         budget.held.fetch_add(bytes, Ordering::Relaxed);
         Self { budget: budget.clone(), bytes }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use models::admit::{Gate, MaxInflight, Permit, Refusal};
+use models::admit::{Gate, MaxInflight, Refusal};
 use models::queue::QueueCapacity;
 
 /// What a model counts: how many run now, and how many have run.
@@ -19,7 +19,8 @@ struct Tally {
 }
 
 impl Tally {
-    fn run<T>(&self, permit: Permit<T>) {
+    /// Runs with a permit, whoever keeps it.
+    fn run(&self, permit: impl Sized) {
         assert_eq!(self.running.fetch_add(1, Ordering::SeqCst), 0, "one permit, one call");
         self.ran.fetch_add(1, Ordering::SeqCst);
         self.running.fetch_sub(1, Ordering::SeqCst);
@@ -44,7 +45,7 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
 /// One call: passes at once, or waits in line.
 fn call(gate: &Arc<Gate<()>>, tally: &Tally) {
     match gate.try_pass() {
-        Some(permit) => tally.run(permit),
+        Some(pass) => tally.run(pass),
         None => assert!(gate.wait((), || {}).is_ok(), "the line has room"),
     }
 }
@@ -89,7 +90,7 @@ fn a_closing_gate_forgets_nobody() {
     explore(|| {
         let tally = Arc::new(Tally::default());
         let gate = gate(&tally, 2);
-        let held = gate.try_pass().unwrap();
+        let held = gate.try_pass().unwrap().into_permit();
         let waiter = {
             let gate = gate.clone();
             thread::spawn(move || match gate.wait((), || {}) {

@@ -3,24 +3,26 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, abortable};
+use http::Response;
 use http2_core::{
     Answer, Cancelled, Cutoff, ErrorCode, Field, Handler, Head, Reply, Route, StreamId, UnaryCall,
 };
-use kernels::RequestEnvelope;
+use kernels::{MetadataSource, RequestEnvelope};
 
 use super::exchange::{Exchange, Held};
-use super::head::{self, HeadSource};
+use super::head::{self, FieldSource};
 use super::intake::{Inlet, Signal, intake};
 use crate::accept::leash::{Call, Leash};
 use crate::accept::port::{Outgoing, Port};
 use crate::accept::stats::Cut;
 use crate::grpc::{Refusal, content_type};
 use crate::transport::request_body::RequestBody;
-use crate::transport::tonic::GrpcService;
 use crate::transport::tonic::direct::{Direct, Rendered, Terms};
+use crate::transport::tonic::{GrpcService, UnaryBody};
 
 /// The requests of one connection.
 pub(super) struct Desk {
@@ -31,6 +33,7 @@ pub(super) struct Desk {
     room: usize,
     /// Requests that the current read has begun, and that may yet become direct calls.
     fresh: Vec<Fresh>,
+    clock: Clock,
     /// Requests of the current read that their client has taken back.
     taken_back: usize,
     /// Streams that are not answered in full.
@@ -69,8 +72,33 @@ struct Open {
     grpc: Option<GrpcService>,
 }
 
-/// What is kept with a head: its terms as a direct call, if it can be one.
-type Attached = Option<Terms>;
+/// What is kept with a head that can be a direct call, for the next request that has it.
+struct Kept {
+    terms: Terms,
+    metadata: Arc<dyn MetadataSource>,
+}
+
+/// What is kept with a head.
+type Attached = Option<Kept>;
+
+/// The time of the calls of one read, for which the clock is not asked each time.
+#[derive(Default)]
+struct Clock {
+    at: Option<Instant>,
+    uses: u32,
+}
+
+// === impl Clock ===
+
+impl Clock {
+    fn read(&mut self) -> Instant {
+        self.uses += 1;
+        match self.at {
+            Some(at) if !self.uses.is_multiple_of(CALLS_OF_A_MOMENT) => at,
+            _ => *self.at.insert(Instant::now()),
+        }
+    }
+}
 
 // === impl Desk ===
 
@@ -83,6 +111,7 @@ impl Desk {
             signal: Arc::default(),
             room,
             fresh: Vec::new(),
+            clock: Clock::default(),
             taken_back: 0,
             open: HashMap::default(),
             todo: ToDo::default(),
@@ -96,6 +125,7 @@ impl Desk {
             self.serve(request);
         }
         self.fresh = fresh;
+        self.clock = Clock::default();
         self.taken_back = 0;
     }
 
@@ -113,22 +143,26 @@ impl Desk {
         call: Call,
         stream: StreamId,
     ) -> Option<Bytes> {
-        let terms = head.attached().get().and_then(|attached| attached.downcast_ref::<Attached>());
+        let kept = head.attached().get().and_then(|attached| attached.downcast_ref::<Attached>());
         let service = self.port.grpc(head.path());
-        let (Some(Some(terms)), Some(service)) = (terms, service) else { return None };
-        match service.render(terms, answer) {
+        let (Some(Some(kept)), Some(service)) = (kept, service) else { return None };
+        match service.render(&kept.terms, answer) {
             Rendered::Plain(message) => {
                 self.open.remove(&stream);
                 Some(message)
             }
             Rendered::Response(response) => {
-                let (parts, body) = response.into_parts();
-                let body = Outgoing::unary(body, call);
-                let exchange = Exchange::response(stream, Some(Box::new(parts)), body, self.room);
-                self.begin(stream, exchange);
+                self.respond(response, call, stream);
                 None
             }
         }
+    }
+
+    /// Sends a response to a direct call.
+    fn respond(&mut self, response: Response<UnaryBody>, call: Call, stream: StreamId) {
+        let (parts, body) = response.into_parts();
+        let body = Outgoing::unary(body, call);
+        self.begin(stream, Exchange::response(stream, Some(Box::new(parts)), body, self.room));
     }
 
     /// Goes on with a response whose last piece has been sent. Without room it is parked.
@@ -164,39 +198,44 @@ impl Desk {
         self.open.contains_key(&stream)
     }
 
-    /// Takes a message that came whole, if it can be a direct call.
-    fn try_call(&mut self, stream: StreamId, head: &Arc<Head>, body: &Bytes) -> bool {
+    /// Takes a message that came whole, if it can be a direct call; else gives it back.
+    fn try_call(&mut self, stream: StreamId, head: &Arc<Head>, body: Bytes) -> Result<(), Bytes> {
         if !head.is_grpc() {
-            return false;
+            return Err(body);
         }
-        let Some(service) = self.port.grpc(head.path()) else { return false };
+        let Some(service) = self.port.grpc(head.path()) else { return Err(body) };
         let attached = head.attached().get_or_init(|| {
-            let attached: Attached = service.terms(head.path(), |name| head.field(name));
+            let terms = service.terms(head.path(), |name| head.field(name));
+            let attached: Attached =
+                terms.map(|terms| Kept { terms, metadata: Arc::new(FieldSource::new(head.fields())) });
             Box::new(attached)
         });
-        let Some(Some(terms)) = attached.downcast_ref::<Attached>() else { return false };
-        let Some(payload) = service.message(body) else { return false };
+        let Some(Some(Kept { terms, metadata })) = attached.downcast_ref::<Attached>() else {
+            return Err(body);
+        };
+        let length = body.len();
+        let payload = service.message(body)?;
         let call = Call::begin(&self.leash);
         let envelope = RequestEnvelope {
             method: head.path().clone(),
             payload,
-            metadata: Arc::new(HeadSource(head.clone())),
+            metadata: metadata.clone(),
             peer: self.port.peer().clone(),
             deadline: None,
         };
-        match service.begin(terms, envelope, body.len()) {
-            Direct::Done(answer) => {
-                if let Some(message) = self.render(answer, head, call, stream) {
-                    self.todo.answers.push((stream, message));
-                }
-            }
+        let arrived = self.clock.read();
+        match service.begin(terms, envelope, length, arrived) {
+            Direct::Done(answer) => match service.render(terms, answer) {
+                Rendered::Plain(message) => self.todo.answers.push((stream, message)),
+                Rendered::Response(response) => self.respond(response, call, stream),
+            },
             Direct::Pending(answer, charge) => {
-                self.todo.used.push((stream, body.len()));
+                self.todo.used.push((stream, length));
                 let held = Held { head: head.clone(), call, _charge: charge };
                 self.begin(stream, Exchange::call(stream, answer, held));
             }
         }
-        true
+        Ok(())
     }
 
     /// Gives a request to the port.
@@ -261,10 +300,13 @@ impl Handler for Desk {
         self.fresh.push(Fresh { stream, head: head.clone(), ended });
     }
 
-    fn data(&mut self, stream: StreamId, chunk: Bytes, ended: bool) {
+    fn data(&mut self, stream: StreamId, mut chunk: Bytes, ended: bool) {
         if let Some(fresh) = self.take_fresh(stream) {
-            if ended && self.try_call(stream, &fresh.head, &chunk) {
-                return;
+            if ended {
+                match self.try_call(stream, &fresh.head, chunk) {
+                    Ok(()) => return,
+                    Err(back) => chunk = back,
+                }
             }
             self.serve(fresh);
         }
@@ -334,3 +376,7 @@ pub(super) fn cut(cutoff: Cutoff) -> Cut {
         Cutoff::BodyBudget | Cutoff::BodyStall | Cutoff::BodyTimeout | Cutoff::MessageSize | _ => Cut::Flood,
     }
 }
+
+/// Calls of one read that arrive at the same moment. What runs at once takes microseconds, so the clock is right to
+/// a fraction of a millisecond.
+const CALLS_OF_A_MOMENT: u32 = 8;

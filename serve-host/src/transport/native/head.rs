@@ -10,20 +10,36 @@ use kernels::MetadataSource;
 
 use crate::grpc::metadata;
 
-/// The head of a request as the source of its metadata: nothing is converted before it is asked for.
+/// The fields of a head as metadata: nothing is converted before it is asked for. Made once for a head that
+/// repeats, so it must not hold the head that it is kept with.
 #[derive(Debug)]
-pub(super) struct HeadSource(pub(super) Arc<Head>);
+pub(super) struct FieldSource {
+    fields: Arc<[Field]>,
+    for_host: bool,
+}
 
-impl MetadataSource for HeadSource {
+// === impl FieldSource ===
+
+impl FieldSource {
+    pub(super) fn new(fields: &Arc<[Field]>) -> Self {
+        let for_host = |field: &Field| HOSTS_OWN.iter().any(|own| field.name().starts_with(own));
+        Self { fields: fields.clone(), for_host: fields.iter().any(for_host) }
+    }
+}
+
+impl MetadataSource for FieldSource {
     fn first(&self, name: &str) -> Option<Bytes> {
-        metadata::value(name, self.0.field(name)?)
+        let field = self.fields.iter().find(|field| field.name() == name.as_bytes())?;
+        metadata::value(name, field.value())
+    }
+
+    fn may_be_for_host(&self) -> bool {
+        self.for_host
     }
 
     fn to_metadata(&self) -> Arc<Metadata> {
-        let text = |field: &'_ Field| str::from_utf8(field.name()).is_ok();
-        let lines = self.0.fields().iter().filter(|field| text(field));
         Arc::new(metadata::collect(
-            lines.filter_map(|field| Some((str::from_utf8(field.name()).ok()?, field.value()))),
+            self.fields.iter().filter_map(|field| Some((str::from_utf8(field.name()).ok()?, field.value()))),
         ))
     }
 }
@@ -90,3 +106,6 @@ fn each_sendable(headers: &HeaderMap, mut push: impl FnMut(&[u8], &[u8]) -> Resu
         }
     }
 }
+
+/// How the names begin that are for the host.
+const HOSTS_OWN: [&[u8]; 2] = [b"okra-", b"sr-graph-"];

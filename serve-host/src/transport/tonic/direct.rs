@@ -74,18 +74,30 @@ impl GrpcService {
     }
 
     /// The message that is the whole of this body, if it is not compressed and not too large.
-    pub(crate) fn message(&self, body: &Bytes) -> Option<Bytes> {
+    ///
+    /// # Errors
+    /// The body, if it is not that.
+    pub(crate) fn message(&self, body: Bytes) -> Result<Bytes, Bytes> {
         framing::only_message(body, self.limits().messages.max_receive)
     }
 
-    /// Gives a message to the host; `held` bytes are charged for it.
-    pub(crate) fn begin(&self, terms: &Terms, mut envelope: RequestEnvelope, held: usize) -> Direct {
-        envelope.deadline = terms.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut charge = Charge::new(&self.shared.budget);
-        let begun = charge.grow(held).and_then(|()| guarded(|| self.shared.host.begin(envelope)));
+    /// Gives a message to the host; if it is not answered at once, `held` bytes are charged for it.
+    pub(crate) fn begin(
+        &self,
+        terms: &Terms,
+        mut envelope: RequestEnvelope,
+        held: usize,
+        arrived: Instant,
+    ) -> Direct {
+        envelope.deadline = terms.timeout.and_then(|timeout| arrived.checked_add(timeout));
+        let begun = self
+            .shared
+            .budget
+            .check(held)
+            .and_then(|()| guarded(|| self.shared.host.begin_at(envelope, arrived)));
         match begun {
             Ok(Begun::Done(answer)) => Direct::Done(Ok(answer)),
-            Ok(Begun::Pending(answer)) => Direct::Pending(answer, charge),
+            Ok(Begun::Pending(answer)) => Direct::Pending(answer, Charge::forced(&self.shared.budget, held)),
             Err(refusal) => Direct::Done(Err(refusal)),
         }
     }
