@@ -235,7 +235,7 @@ impl Shared {
     }
 
     fn refuse(&self, reply: &Reply, refusal: &Refusal) -> Response<UnaryBody> {
-        self.note(refusal);
+        self.count(refusal);
         reply.refuse(refusal)
     }
 }
