@@ -235,7 +235,7 @@ impl Shared {
     }
 
     fn refuse(&self, reply: &Reply, refusal: &Refusal) -> Response<UnaryBody> {
-        self.count(refusal);
+        self.note(refusal);
         reply.refuse(refusal)
     }
 }
