@@ -55,6 +55,13 @@ pub trait Offload: Send + Sync {
     /// # Errors
     /// Gives the job back if no thread is to be had; it then runs where it is.
     fn offload(&self, job: Job) -> Result<(), Job>;
+
+    /// A node that blocks begins on the calling thread, and ends when what is returned is dropped there.
+    /// Whoever wants to know which nodes occupy threads for long overrides this.
+    fn blocks(&self, plan: &ExecPlan, node: &Arc<str>) -> Option<Box<dyn Any>> {
+        let (_, _) = (plan, node);
+        None
+    }
 }
 
 /// No other threads: every node runs where its run does.

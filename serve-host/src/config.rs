@@ -134,6 +134,8 @@ section! {
         max_timeout: Duration = Duration::from_secs(3600);
         /// Threads for graphs that block or wait.
         pool_threads: Threads = Threads::Auto;
+        /// A blocking node that takes longer is counted, and named in the log.
+        blocking_alarm: Duration = Duration::from_secs(1);
     }
 }
 

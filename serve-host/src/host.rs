@@ -24,6 +24,7 @@ use kernels::{Answer, Closed, RequestEnvelope, RpcServerCall};
 
 use self::pending::PendingCall;
 use crate::admit::{Gate, MaxInflight, Refusal};
+use crate::pool::overlong::Overlong;
 use crate::pool::{Pool, PoolThreads};
 use crate::protocol::Protocol;
 use crate::queue::QueueCapacity;
@@ -46,6 +47,8 @@ pub struct HostConfig {
     pub max_timeout: Duration,
     /// Threads of the request pool; default: one per core, but at least two.
     pub pool_threads: PoolThreads,
+    /// A blocking node that takes longer is counted and named; default 1 s.
+    pub blocking_alarm: Duration,
 }
 
 /// Hosts the graphs of a plan store. Clones share one host.
@@ -67,6 +70,7 @@ struct Core {
     offload: Arc<dyn Offload>,
     stats: Stats,
     surroundings: Arc<Surroundings>,
+    overlong: Arc<Overlong>,
 }
 
 /// One accepted call on its way through the host.
@@ -95,6 +99,7 @@ impl Default for HostConfig {
             default_timeout: Duration::from_secs(30),
             max_timeout: Duration::from_secs(3600),
             pool_threads: PoolThreads(at_least(2, cores)),
+            blocking_alarm: Duration::from_secs(1),
         }
     }
 }
@@ -120,11 +125,13 @@ impl ServeHost {
         trace: Option<Arc<dyn TraceSink>>,
     ) -> io::Result<Self> {
         let pool = Pool::start(config.pool_threads, config.max_inflight.0)?;
-        let offload: Arc<dyn Offload> = Arc::new(pool.offload());
+        let offload = pool.offload(config.blocking_alarm);
+        let overlong = offload.overlong().clone();
+        let offload: Arc<dyn Offload> = Arc::new(offload);
         let graphs: Arc<dyn GraphResolver> = store.clone();
         let surroundings = Surroundings { trace, graphs: Some(graphs), offload: Some(offload.clone()) };
-        let core =
-            Arc::new(Core { pool, offload, stats: Stats::new(), surroundings: Arc::new(surroundings) });
+        let surroundings = Arc::new(surroundings);
+        let core = Arc::new(Core { pool, offload, stats: Stats::new(), surroundings, overlong });
         let gate = Gate::new(config.max_inflight, config.queue_capacity, {
             let core = core.clone();
             move |permit, work| core.serve_waiting(permit, work)
@@ -145,6 +152,11 @@ impl ServeHost {
     /// The figures now.
     pub fn stats(&self) -> StatsSnapshot {
         self.inner.core.stats.snapshot()
+    }
+
+    /// How often each blocking node took longer than it should: by plan, as `name@version#hash`, and node.
+    pub fn overlong_nodes(&self) -> Vec<(Arc<str>, Arc<str>, u64)> {
+        self.inner.core.overlong.counts()
     }
 
     /// Refuses calls from now on and answers those that wait in line; those that run go on.

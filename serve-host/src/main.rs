@@ -120,7 +120,7 @@ impl Running {
             config,
             dropped_log_lines: log.dropped(),
         });
-        let metrics = Arc::new(metrics.with_server(server.clone()).with_process());
+        let metrics = Arc::new(metrics.with_server(server.clone()).with_host(host.clone()).with_process());
         let limits = config.admin.clone();
         let plane = ControlPlane {
             store,

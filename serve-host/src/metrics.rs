@@ -9,6 +9,7 @@ mod calls;
 mod connections;
 mod graphs;
 mod host;
+mod overlong;
 mod page;
 mod process;
 
@@ -25,10 +26,12 @@ use self::calls::Calls;
 use self::connections::Connections;
 use self::graphs::Graphs;
 use self::host::Host;
+use self::overlong::Overlong;
 use self::process::Process;
 use crate::accept::Server;
 use crate::admin::{Readiness, StatsSource};
 use crate::config::Config;
+use crate::host::ServeHost;
 
 /// Everything `/metrics` shows.
 #[derive(Debug)]
@@ -65,6 +68,12 @@ impl Metrics {
             sources.dropped_log_lines,
         )));
         Self { registry }
+    }
+
+    /// Adds the figures of nodes that block.
+    #[must_use]
+    pub fn with_host(self, host: ServeHost) -> Self {
+        self.with(Overlong(host))
     }
 
     /// Adds figures of the process: memory, files, processor time.

@@ -9,18 +9,24 @@
 //! overflows; a thread sleeps only after it has seen both rings empty under the lock that wakers take;
 //! a panic costs the task, never the thread.
 
+pub(crate) mod overlong;
+
+use std::any::Any;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use async_task::Runnable;
 use crossbeam::queue::ArrayQueue;
-use exec_plan::{Job, Offload};
+use exec_plan::{ExecPlan, Job, Offload};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Runtime;
+
+use self::overlong::Overlong;
 
 /// How many threads the pool has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +42,10 @@ pub struct Pool {
 
 /// Lets blocking nodes of a pooled run move to other threads of the pool.
 #[derive(Clone, Debug)]
-pub struct PoolOffload(Arc<Shared>);
+pub struct PoolOffload {
+    shared: Arc<Shared>,
+    overlong: Arc<Overlong>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -95,9 +104,14 @@ impl Pool {
         runnable.schedule();
     }
 
-    /// Other threads for nodes that block beside something else.
-    pub fn offload(&self) -> PoolOffload {
-        PoolOffload(self.shared.clone())
+    /// Other threads for nodes that block beside something else. Those that block for longer than `alarm`
+    /// are counted and named.
+    pub fn offload(&self, alarm: Duration) -> PoolOffload {
+        let overlong = Overlong::new(alarm);
+        if let Some(background) = &self.background {
+            background.spawn(watch(Arc::downgrade(&overlong), overlong.interval()));
+        }
+        PoolOffload { shared: self.shared.clone(), overlong }
     }
 
     /// How many tasks have panicked outside any kernel: each is a fault of this program.
@@ -181,15 +195,35 @@ impl Shared {
 
 // === impl PoolOffload ===
 
+impl PoolOffload {
+    /// What was overlong so far.
+    pub(crate) fn overlong(&self) -> &Arc<Overlong> {
+        &self.overlong
+    }
+}
+
 impl Offload for PoolOffload {
     /// Takes the job only if some thread sleeps now: waiting behind others would gain nothing.
     fn offload(&self, job: Job) -> Result<(), Job> {
-        if self.0.sleepers.load(Ordering::SeqCst) == 0 {
+        if self.shared.sleepers.load(Ordering::SeqCst) == 0 {
             return Err(job);
         }
-        self.0.jobs.push(JobSlot(job)).map_err(|JobSlot(job)| job)?;
-        self.0.wake_one();
+        self.shared.jobs.push(JobSlot(job)).map_err(|JobSlot(job)| job)?;
+        self.shared.wake_one();
         Ok(())
+    }
+
+    fn blocks(&self, plan: &ExecPlan, node: &Arc<str>) -> Option<Box<dyn Any>> {
+        Some(self.overlong.begin(plan, node))
+    }
+}
+
+/// Looks at what blocks as long as anybody may block.
+async fn watch(overlong: Weak<Overlong>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(overlong) = overlong.upgrade() else { return };
+        overlong.look(Instant::now());
     }
 }
 
@@ -202,7 +236,6 @@ impl std::fmt::Debug for JobSlot {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
 
@@ -250,7 +283,7 @@ mod tests {
             let _closed = hold.recv();
         });
         is_busy.recv().unwrap();
-        assert!(pool.offload().offload(Box::new(|| {})).is_err());
+        assert!(pool.offload(Duration::from_secs(1)).offload(Box::new(|| {})).is_err());
         drop(busy);
     }
 

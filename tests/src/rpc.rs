@@ -70,6 +70,11 @@ impl Client {
         Ok(Self { sender, authority: address })
     }
 
+    /// Whether the connection still takes calls.
+    pub async fn is_ready(&self) -> bool {
+        self.sender.clone().ready().await.is_ok()
+    }
+
     /// Makes one call and reads its answer to the end.
     ///
     /// # Errors

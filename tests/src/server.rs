@@ -165,6 +165,10 @@ impl Serve {
                 wrapped
             }
         };
+        // What steers the tests is no setting of the server.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OKRA_")) {
+            command.env_remove(name);
+        }
         let mut process = command
             .args(["serve", "--host", "127.0.0.1", "--service-port", "0", "--admin-port", "0", "--data-dir"])
             .arg(data)

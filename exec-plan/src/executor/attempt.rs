@@ -148,6 +148,10 @@ pub(super) fn run_here(
     cx: &RequestContext,
 ) -> Result<Outputs, Fault> {
     let targets = &plan.targets_of(op)[..op.ports.outputs.len()];
+    let _blocks = match &op.body {
+        Body::Blocking(_) => cx.offload().blocks(plan, &op.id),
+        Body::Inline(_) | Body::Async(_) => None,
+    };
     catch_unwind(AssertUnwindSafe(|| run_owned(kernel, inputs, targets, cx)))
         .unwrap_or_else(|panic| Err(panic_fault(&*panic)))
 }

@@ -124,6 +124,7 @@ fn step<const TRACED: bool>(
         Body::Inline(kernel) => run_kernel(&**kernel, op, &mut ports, cx),
         Body::Blocking(kernel) => {
             check_deadline(cx, Instant::now()).map_err(|error| RunError::at(op, error.fault))?;
+            let _blocks = cx.offload().blocks(plan, &op.id);
             run_kernel(&**kernel, op, &mut ports, cx)
                 .and_then(|()| check_deadline(cx, Instant::now()).map_err(|error| error.fault))
         }

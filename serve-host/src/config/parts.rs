@@ -37,6 +37,7 @@ impl Config {
             default_timeout,
             max_timeout,
             pool_threads,
+            blocking_alarm,
         } = self.admission;
         let pool_threads = match pool_threads {
             // What suits the machine is the host's to know.
@@ -50,6 +51,7 @@ impl Config {
             default_timeout,
             max_timeout,
             pool_threads,
+            blocking_alarm,
         }
     }
 

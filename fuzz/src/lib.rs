@@ -1,0 +1,20 @@
+//! What must hold for any bytes of strangers: each target is a function that panics if it does not.
+//!
+//! `fuzz/libfuzzer` feeds them with a fuzzer, `tests/short.rs` with the corpus and its mutations; the
+//! README says how. Targets use the public API alone, as an embedder would.
+
+mod configuration;
+mod graph_document;
+mod grpc_request;
+mod grpc_timeout;
+
+/// A target: takes any bytes, panics if something that must hold does not.
+pub type Target = fn(&[u8]);
+
+/// Every target, under the name of its corpus.
+pub const TARGETS: [(&str, Target); 4] = [
+    ("configuration", configuration::check),
+    ("graph_document", graph_document::check),
+    ("grpc_request", grpc_request::check),
+    ("grpc_timeout", grpc_timeout::check),
+];
