@@ -1,0 +1,39 @@
+//! Any description, descriptors and configuration are read or refused.
+//!
+//! The input is cut in three at the first two newlines of the form `\n\0`.
+
+#![no_main]
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use libfuzzer_sys::fuzz_target;
+use packages::{ModuleNames, Package, PackageLimits};
+
+fn cut(input: &[u8]) -> (&[u8], &[u8]) {
+    match input.windows(2).position(|pair| pair == b"\n\0") {
+        Some(at) => (&input[..at], &input[at + 2..]),
+        None => (input, &[]),
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let (config, rest) = cut(input);
+    let (description, descriptors) = cut(rest);
+    let _ = ModuleNames::read(input);
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::none()));
+    let files: [(&str, &[u8]); 4] = [
+        ("service.wasm", b"\0asm\x01\0\0\0"),
+        ("service.description.json", description),
+        ("okra.json", config),
+        ("service.pb.desc", descriptors),
+    ];
+    for (name, data) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        tar.append_data(&mut header, name, data).expect("memory can be written");
+    }
+    let archive = tar.into_inner().and_then(GzEncoder::finish).expect("memory can be written");
+    if let Ok(package) = Package::read(archive.into(), &PackageLimits::default()) {
+        assert!(package.descriptor_set().file.iter().any(|file| !file.service.is_empty()));
+    }
+});
