@@ -28,10 +28,14 @@ mod json_get;
 mod json_merge;
 mod json_path;
 mod json_set;
+mod json_to_proto;
 mod log;
+mod messages;
 mod metadata_json;
 mod method_route;
 mod ports;
+mod proto_get;
+mod proto_to_json;
 mod registry;
 mod rpc_server_input;
 mod rpc_server_output;
@@ -48,5 +52,5 @@ mod upstream;
 pub use crate::call::{
     Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,
 };
-pub use crate::registry::builtin;
+pub use crate::registry::{builtin, builtin_with};
 pub use crate::services::{Service, Services};

@@ -2,16 +2,22 @@
 
 use exec_plan::{KernelFactory, KernelRegistry};
 
+use crate::Services;
 use crate::upstream::Upstreams;
 use crate::{
     cel, r#const, delay, fail, gather, graph_call, http_call, identity, join, json_get, json_merge, json_set,
-    log, method_route, rpc_server_input, rpc_server_output, rpc_unary_call, rpc_unary_call_batch, scatter,
-    switch,
+    json_to_proto, log, method_route, proto_get, proto_to_json, rpc_server_input, rpc_server_output,
+    rpc_unary_call, rpc_unary_call_batch, scatter, switch,
 };
 
 /// A registry of the built-in kernels, to which an embedder may add its own. The nodes of all graphs that
-/// are compiled with it share their connections to upstreams.
+/// are compiled with it share their connections to upstreams. It knows no services.
 pub fn builtin() -> KernelRegistry {
+    builtin_with(&Services::new())
+}
+
+/// Like [`builtin`], with the services that nodes may name in their parameters.
+pub fn builtin_with(services: &Services) -> KernelRegistry {
     let upstreams = Upstreams::new();
     let mut registry = KernelRegistry::new();
     add(&mut registry, cel::Cel);
@@ -26,8 +32,11 @@ pub fn builtin() -> KernelRegistry {
     add(&mut registry, json_get::JsonGet);
     add(&mut registry, json_merge::JsonMerge);
     add(&mut registry, json_set::JsonSet);
+    add(&mut registry, json_to_proto::JsonToProto::new(services.clone()));
     add(&mut registry, log::Log);
     add(&mut registry, method_route::MethodRoute);
+    add(&mut registry, proto_get::ProtoGet::new(services.clone()));
+    add(&mut registry, proto_to_json::ProtoToJson::new(services.clone()));
     add(&mut registry, rpc_server_input::RpcServerInput);
     add(&mut registry, rpc_server_output::RpcServerOutput);
     add(&mut registry, rpc_unary_call::RpcUnaryCall::new(upstreams.clone()));

@@ -1,5 +1,7 @@
 //! How the kernels' tests bind and run a single node.
 
+pub(crate) mod shop;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use exec_plan::{
 };
 use serde_json::Value as Json;
 
+pub(crate) use self::shop::{DIGEST, services};
 use crate::{RequestEnvelope, RpcServerCall};
 
 struct Nothing;

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose premise fails must fail")]
 
+#[path = "../src/testing/shop.rs"]
+mod shop;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +14,10 @@ use bytes::Bytes;
 use exec_plan::{
     Class, Code, ExecPlan, Executor, GraphSource, KernelRegistry, Metadata, NoOffload, RequestContext,
 };
-use kernels::{Answer, MetadataSource, RequestEnvelope, RpcServerCall, builtin, serve_env};
+use kernels::{
+    Answer, MetadataSource, RequestEnvelope, RpcServerCall, Service, Services, builtin, builtin_with,
+    serve_env,
+};
 
 fn graph(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../graphs/kernels/{name}.json"))
@@ -61,7 +67,11 @@ fn show(answer: &Answer) -> String {
 
 /// Runs the graph of a kernel for a user, method and payload.
 async fn check(name: &str, requests: &[(&str, &str, &str)]) {
-    let plan = compile(name, &builtin());
+    check_with(&builtin(), name, requests).await;
+}
+
+async fn check_with(kernels: &KernelRegistry, name: &str, requests: &[(&str, &str, &str)]) {
+    let plan = compile(name, kernels);
     for (method, payload, expected) in requests {
         let answer = answer(&plan, call(method, Some("ann"), payload)).await;
         assert_eq!(show(&answer), *expected, "{name}: {method} {payload}");
@@ -116,6 +126,35 @@ async fn json_is_read_and_changed() {
     check("json_merge", &merge).await;
     let order = r#"{"price":20,"count":3,"items":[{"id":"a","stocked":true},{"id":"b","stocked":false}]}"#;
     check("cel", &[("/s/M", order, r#"OK: {"for":"ann","missing":["b"],"total":60}"#)]).await;
+}
+
+#[tokio::test]
+async fn messages_are_translated_by_the_schema_of_a_service() {
+    let services = shop::services();
+    let kernels = builtin_with(&services);
+    // `customer_id` "x", `total` 1.5.
+    let order = "\n\u{1}x\u{19}\0\0\0\0\0\0\u{f8}?";
+    let order = &order.replace("\u{f8}?", "\u{8}@");
+    let to_json = [
+        ("/shop.Orders/Put", order.as_str(), r#"OK: {"customer_id":"x","counts":[],"total":3}"#),
+        ("/shop.Orders/Gone", order, "UNIMPLEMENTED: shop.Orders.v1 has no method /shop.Orders/Gone"),
+        ("/shop.Orders/Put", "\n\u{5}x", "INVALID_ARGUMENT: service.Order: byte 1: unexpected end"),
+    ];
+    check_with(&kernels, "proto_to_json", &to_json).await;
+    let to_proto = [
+        ("/s/M", r#"{"customerId":"x","total":3}"#, format!("OK: {order}")),
+        ("/s/M", r#"{"customer":1}"#, r#"INVALID_ARGUMENT: (line 1:2): unknown field "customer""#.to_owned()),
+    ];
+    let to_proto =
+        to_proto.each_ref().map(|(method, payload, expected)| (*method, *payload, expected.as_str()));
+    check_with(&kernels, "json_to_proto", &to_proto).await;
+    check_with(&kernels, "proto_get", &[("/s/M", order, "OK: x"), ("/s/M", "", "OK: ")]).await;
+
+    // A graph without a digest follows what is deployed.
+    let plan = compile("proto_get", &kernels);
+    assert!(services.remove("shop.Orders.v1", shop::DIGEST));
+    let gone = answer(&plan, call("/s/M", None, order)).await;
+    assert_eq!(show(&gone), "UNAVAILABLE: shop.Orders.v1 is not deployed");
 }
 
 #[tokio::test]
