@@ -299,3 +299,6 @@ fn protocol(spelling: Spelling) -> Protocol {
         Spelling::Grpc => Protocol::Grpc,
     }
 }
+
+#[cfg(test)]
+mod tests;
