@@ -44,9 +44,10 @@ mod switch;
 #[cfg(test)]
 mod testing;
 mod upstream;
+mod wasm_invoke;
 
 pub use crate::call::{
     Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,
 };
-pub use crate::registry::builtin;
+pub use crate::registry::{builtin, builtin_with};
 pub use crate::services::{Service, Services};

@@ -2,16 +2,22 @@
 
 use exec_plan::{KernelFactory, KernelRegistry};
 
+use crate::services::Services;
 use crate::upstream::Upstreams;
 use crate::{
     cel, r#const, delay, fail, gather, graph_call, http_call, identity, join, json_get, json_merge, json_set,
     log, method_route, rpc_server_input, rpc_server_output, rpc_unary_call, rpc_unary_call_batch, scatter,
-    switch,
+    switch, wasm_invoke,
 };
 
 /// A registry of the built-in kernels, to which an embedder may add its own. The nodes of all graphs that
 /// are compiled with it share their connections to upstreams.
 pub fn builtin() -> KernelRegistry {
+    builtin_with(&Services::new())
+}
+
+/// [`builtin`], whose nodes find the guests and schemas of deployed packages in `services`.
+pub fn builtin_with(services: &Services) -> KernelRegistry {
     let upstreams = Upstreams::new();
     let mut registry = KernelRegistry::new();
     add(&mut registry, cel::Cel);
@@ -34,6 +40,7 @@ pub fn builtin() -> KernelRegistry {
     add(&mut registry, rpc_unary_call_batch::RpcUnaryCallBatch::new(upstreams));
     add(&mut registry, scatter::Scatter);
     add(&mut registry, switch::Switch);
+    add(&mut registry, wasm_invoke::WasmInvoke::new(services.clone()));
     registry
 }
 
