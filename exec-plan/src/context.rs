@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::executor::{NoOffload, Offload};
+use crate::identity::Version;
 use crate::plan::ExecPlan;
 use crate::store::PlanLease;
 use crate::trace::{TraceParent, TraceSink};
@@ -49,6 +50,11 @@ pub struct EnvSchema {
 pub trait GraphResolver: Send + Sync {
     /// The plan that answers for the graph of this name now, to be kept for as long as it runs.
     fn plan(&self, name: &str) -> Option<HeldPlan>;
+
+    /// The plan of one version of it, which must have served at some time.
+    fn version(&self, name: &str, version: &Version) -> Option<HeldPlan> {
+        self.plan(name).filter(|held| held.plan().version() == version)
+    }
 }
 
 /// The plan of another graph, for as long as it runs.
@@ -188,7 +194,7 @@ impl RequestContext {
     }
 
     /// Whether the run belongs to another, and so may run beside parts of it.
-    pub(crate) fn is_nested(&self) -> bool {
+    pub fn is_nested(&self) -> bool {
         self.depth > 0
     }
 

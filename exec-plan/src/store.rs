@@ -419,6 +419,10 @@ impl GraphResolver for PlanStore {
     fn plan(&self, name: &str) -> Option<HeldPlan> {
         self.lease(|catalog| catalog.seat(name).map(|seat| Place::Seat(seat))).map(HeldPlan::Leased)
     }
+
+    fn version(&self, name: &str, version: &Version) -> Option<HeldPlan> {
+        self.resolve_named(name, Some(version)).ok().map(HeldPlan::Leased)
+    }
 }
 
 impl fmt::Debug for PlanStore {

@@ -48,6 +48,7 @@ mod switch;
 #[cfg(test)]
 mod testing;
 mod upstream;
+mod wasm_invoke;
 
 pub use crate::call::{
     Answer, AnswerError, Closed, MetadataSource, RequestEnvelope, RpcServerCall, Standing, serve_env,

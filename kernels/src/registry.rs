@@ -7,7 +7,7 @@ use crate::upstream::Upstreams;
 use crate::{
     cel, r#const, delay, fail, gather, graph_call, http_call, identity, join, json_get, json_merge, json_set,
     json_to_proto, log, method_route, proto_get, proto_to_json, rpc_server_input, rpc_server_output,
-    rpc_unary_call, rpc_unary_call_batch, scatter, switch,
+    rpc_unary_call, rpc_unary_call_batch, scatter, switch, wasm_invoke,
 };
 
 /// A registry of the built-in kernels, to which an embedder may add its own. The nodes of all graphs that
@@ -16,7 +16,7 @@ pub fn builtin() -> KernelRegistry {
     builtin_with(&Services::new())
 }
 
-/// Like [`builtin`], with the services that nodes may name in their parameters.
+/// [`builtin`], whose nodes find the guests and schemas of deployed packages in `services`.
 pub fn builtin_with(services: &Services) -> KernelRegistry {
     let upstreams = Upstreams::new();
     let mut registry = KernelRegistry::new();
@@ -43,6 +43,7 @@ pub fn builtin_with(services: &Services) -> KernelRegistry {
     add(&mut registry, rpc_unary_call_batch::RpcUnaryCallBatch::new(upstreams));
     add(&mut registry, scatter::Scatter);
     add(&mut registry, switch::Switch);
+    add(&mut registry, wasm_invoke::WasmInvoke::new(services.clone()));
     registry
 }
 

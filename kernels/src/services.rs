@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use exec_plan::Version;
 use kernels_wasm::Guest;
 use proto_json::Schema;
 
@@ -26,7 +27,7 @@ pub struct Service {
     pub schema: Schema,
     /// The code.
     pub guest: Guest,
-    /// What the package may call, by id or route; `*` is everything.
+    /// What the package may call: an id, a route, all of a namespace (`ns.*`), or everything (`*`).
     pub calls: Arc<[Arc<str>]>,
 }
 
@@ -46,6 +47,29 @@ struct Versions {
     loaded: Vec<Arc<Service>>,
     /// The digest of the current one.
     current: Option<Arc<str>>,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Whether the package may call a service.
+    pub(crate) fn may_call(&self, id: &str, route: &str) -> bool {
+        self.calls.iter().any(|rule| match rule.strip_suffix('*') {
+            Some("") => true,
+            Some(namespace) => namespace.ends_with('.') && route.starts_with(namespace),
+            None => **rule == *id || **rule == *route,
+        })
+    }
+
+    /// The version of its graph: that of the id, `v1` for 1.0.0 and any other text after `0.0.0-`.
+    pub(crate) fn version(&self) -> Option<Version> {
+        let text = self.id.strip_prefix(&*self.route)?.strip_prefix('.')?;
+        let numbers = text.strip_prefix('v').unwrap_or(text);
+        let padded = [numbers.to_owned(), format!("{numbers}.0"), format!("{numbers}.0.0")];
+        // An integer is a version of graphs, too; here it is one only with the rest spelt out.
+        let full = padded.iter().filter(|text| text.contains('.')).find_map(|text| text.parse().ok());
+        full.or_else(|| format!("0.0.0-{text}").parse().ok())
+    }
 }
 
 // === impl Services ===
@@ -121,6 +145,14 @@ impl Services {
         versions.loaded.iter().find(|loaded| loaded.digest == *current).cloned()
     }
 
+    /// The current services of a route, in no order.
+    pub(crate) fn of_route(&self, route: &str) -> Vec<Arc<Service>> {
+        let directory = self.0.load();
+        let ids =
+            directory.by_id.iter().filter(|(_, v)| v.loaded.first().is_some_and(|s| &*s.route == route));
+        ids.filter_map(|(id, _)| self.current(id)).collect()
+    }
+
     /// Every loaded service, sorted by id.
     pub fn list(&self) -> Vec<Arc<Service>> {
         let directory = self.0.load();
@@ -143,5 +175,71 @@ impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = self.list();
         f.debug_list().entries(list.iter().map(|service| (&service.id, &service.digest))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels_wasm::{Abi, Engine, EngineOptions, Limits, LoadOptions};
+
+    use super::*;
+
+    async fn service(id: &str, route: &str, digest: &str, calls: &[&str]) -> Service {
+        let wasm = wat::parse_file(concat!(env!("CARGO_MANIFEST_DIR"), "/../guests/echo/echo.wat")).unwrap();
+        let engine = Engine::new(EngineOptions { max_instances: 1, ..EngineOptions::default() }).unwrap();
+        let options = LoadOptions { name: id.into(), abi: Abi::default(), limits: Limits::default() };
+        Service {
+            id: id.into(),
+            route: route.into(),
+            digest: digest.into(),
+            schema: Schema::parse(bytes::Bytes::new()).unwrap(),
+            guest: engine.load(wasm, options).await.unwrap(),
+            calls: calls.iter().map(|name| Arc::from(*name)).collect(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_current_is_said_and_not_guessed() {
+        let services = Services::new();
+        let one = service("a.B.v1", "a.B", "1", &[]).await;
+        let two = Service { digest: "2".into(), ..one.clone() };
+        services.insert(one);
+        services.insert(two);
+        let current =
+            |services: &Services| services.current("a.B.v1").map(|service| service.digest.to_string());
+        assert_eq!(current(&services).as_deref(), Some("1"));
+        assert!(services.exact("a.B.v1", "2").is_some() && services.exact("a.B.v1", "3").is_none());
+        assert!(!services.set_current("a.B.v1", "3") && services.set_current("a.B.v1", "2"));
+        assert_eq!(current(&services).as_deref(), Some("2"));
+        assert_eq!(services.of_route("a.B").len(), 1);
+        assert!(services.remove("a.B.v1", "2") && !services.remove("a.B.v1", "2"));
+        assert_eq!(current(&services), None);
+        assert!(services.remove("a.B.v1", "1"));
+        assert!(services.list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_service_knows_its_version_and_whom_it_may_call() {
+        for (id, version) in [
+            ("a.B.v1", "1.0.0"),
+            ("a.B.2", "2.0.0"),
+            ("a.B.v1.2", "1.2.0"),
+            ("a.B.v1.2.3", "1.2.3"),
+            ("a.B.beta", "0.0.0-beta"),
+        ] {
+            let service = service(id, "a.B", "1", &[]).await;
+            assert_eq!(service.version().unwrap().to_string(), version);
+        }
+        let named = service("a.B.v1", "a.B", "1", &["x.Y.v1", "x.Z", "n.*"]).await;
+        for (id, route, allowed) in [
+            ("x.Y.v1", "x.Y", true),
+            ("x.Y.v2", "x.Y", false),
+            ("x.Z.v7", "x.Z", true),
+            ("n.Any.v1", "n.Any", true),
+            ("nn.Any.v1", "nn.Any", false),
+        ] {
+            assert_eq!(named.may_call(id, route), allowed, "{id}");
+        }
+        assert!(service("a.B.v1", "a.B", "1", &["*"]).await.may_call("q", "q"));
     }
 }

@@ -18,6 +18,8 @@ use kernels::{
     Answer, MetadataSource, RequestEnvelope, RpcServerCall, Service, Services, builtin, builtin_with,
     serve_env,
 };
+use kernels_wasm::{Abi, Engine, EngineOptions, Limits, LoadOptions};
+use proto_json::Schema;
 
 fn graph(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../graphs/kernels/{name}.json"))
@@ -173,6 +175,29 @@ async fn branches_are_taken_and_meet_again() {
     ];
     check("switch", &switch).await;
     check("join", &[("/s/M", r#"{"total":200}"#, "OK: 180"), ("/s/M", r#"{"total":50}"#, "OK: 50")]).await;
+}
+
+#[tokio::test]
+async fn a_deployed_guest_answers() {
+    let nobody = answer(&compile("wasm_invoke", &builtin()), call("/demo.Echo/Say", None, "hi")).await;
+    assert_eq!(show(&nobody), "FAILED_PRECONDITION: service demo.Echo.v1 is not deployed here");
+    let wasm = wat::parse_file(graph("../../guests/echo/echo").with_extension("wat")).unwrap();
+    let engine = Engine::new(EngineOptions { max_instances: 2, ..EngineOptions::default() }).unwrap();
+    let options = LoadOptions { name: "demo.Echo.v1".into(), abi: Abi::default(), limits: Limits::default() };
+    let services = Services::new();
+    services.insert(Service {
+        id: "demo.Echo.v1".into(),
+        route: "demo.Echo".into(),
+        digest: "d".into(),
+        schema: Schema::parse(Bytes::new()).unwrap(),
+        guest: engine.load(wasm, options).await.unwrap(),
+        calls: Arc::new([]),
+    });
+    let plan = compile("wasm_invoke", &builtin_with(&services));
+    for payload in ["hi", "hello"] {
+        let answer = answer(&plan, call("/demo.Echo/Say", None, payload)).await;
+        assert_eq!(show(&answer), format!("OK: {payload}"));
+    }
 }
 
 #[tokio::test]

@@ -9,9 +9,8 @@ use bytes::Bytes;
 
 use crate::abi::envelope::Field;
 
-/// Why a call of a guest failed.
+/// Why a call of a guest failed. Exhaustive, so that whoever picks statuses picks one for each.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
 pub enum GuestFault {
     /// All instances were busy for as long as the call might wait, or too many calls waited already.
     #[error("all instances of the service are busy")]
