@@ -4,6 +4,7 @@
 //! README says how. Targets use the public API alone, as an embedder would.
 
 mod configuration;
+mod gateway_request;
 mod graph_document;
 mod grpc_request;
 mod grpc_timeout;
@@ -12,8 +13,9 @@ mod grpc_timeout;
 pub type Target = fn(&[u8]);
 
 /// Every target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("configuration", configuration::check),
+    ("gateway_request", gateway_request::check),
     ("graph_document", graph_document::check),
     ("grpc_request", grpc_request::check),
     ("grpc_timeout", grpc_timeout::check),
