@@ -9,7 +9,7 @@
 //! overflows; a thread sleeps only after it has seen both rings empty under the lock that wakers take;
 //! a panic costs the task, never the thread.
 
-mod bed;
+pub mod bed;
 pub(crate) mod overlong;
 
 use std::any::Any;
