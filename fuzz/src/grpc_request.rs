@@ -1,4 +1,4 @@
-//! Any request gets exactly one valid gRPC status, and leaves nothing held.
+//! Any request that says it is gRPC gets exactly one valid status, and leaves nothing held.
 //!
 //! The input is lines of `name: value` up to a NUL, then the body; its first byte says in how large pieces
 //! the body arrives.
@@ -58,6 +58,10 @@ pub(crate) fn check(input: &[u8]) {
     limits.messages.max_receive = 4096;
     let service = GrpcService::new(Arc::new(Mirror), limits);
     let Ok(response) = runtime.block_on(service.serve(request, "fuzz".into()));
+    if response.status() == http::StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // It did not say that it is gRPC.
+        return;
+    }
     let (head, body) = response.into_parts();
     let Ok(body) = runtime.block_on(body.collect());
     let blocks = [Some(&head.headers), body.trailers()];

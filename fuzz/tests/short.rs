@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use fuzz::TARGETS;
 
 #[test]
-fn the_corpus_and_its_mutations_find_nothing() {
+fn the_corpus_and_its_mutations_find_nothing() -> std::io::Result<()> {
     let runs: u64 = std::env::var("OKRA_FUZZ_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(2_000);
     for (name, check) in TARGETS {
-        let corpus = corpus(name);
+        let corpus = corpus(name)?;
         assert!(corpus.len() >= 3, "{name} has next to no corpus");
         corpus.iter().for_each(|input| check(input));
         for seed in 0..runs {
@@ -20,23 +20,24 @@ fn the_corpus_and_its_mutations_find_nothing() {
             assert!(tried.is_ok(), "{name}, seed {seed}: {:?}", String::from_utf8_lossy(&input));
         }
     }
+    Ok(())
 }
 
-fn corpus(name: &str) -> Vec<Vec<u8>> {
+fn corpus(name: &str) -> std::io::Result<Vec<Vec<u8>>> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("corpus").join(name)];
     if name == "graph_document" {
         // What is documented is the best corpus there is.
         folders.push(root.join("../graphs"));
     }
-    let mut files: Vec<PathBuf> = folders
-        .iter()
-        .flat_map(|folder| fs::read_dir(folder).unwrap())
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .collect();
+    let mut files = Vec::new();
+    for folder in folders {
+        for entry in fs::read_dir(folder)? {
+            files.push(entry?.path());
+        }
+    }
     files.sort();
-    files.iter().map(|path| fs::read(path).unwrap()).collect()
+    files.iter().filter(|path| path.is_file()).map(fs::read).collect()
 }
 
 /// One of the corpus, changed in a few places: bytes flipped, removed, doubled, or taken from another.
@@ -73,10 +74,11 @@ const INTERESTING: &[u8] = b"\0\x01\x7f\x80\xff\n\"\\{}[]:,.#=-+0123456789eESmun
 struct Random(u64);
 
 impl Random {
+    #[expect(clippy::cast_possible_truncation, reason = "it is below a `usize`")]
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % (bound as u64)).unwrap()
+        (self.0 % bound as u64) as usize
     }
 }

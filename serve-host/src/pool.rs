@@ -9,6 +9,7 @@
 //! overflows; a thread sleeps only after it has seen both rings empty under the lock that wakers take;
 //! a panic costs the task, never the thread.
 
+pub mod bed;
 pub(crate) mod overlong;
 
 use std::any::Any;
@@ -23,9 +24,9 @@ use std::{io, thread};
 use async_task::Runnable;
 use crossbeam::queue::ArrayQueue;
 use exec_plan::{ExecPlan, Job, Offload};
-use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Runtime;
 
+use self::bed::Bed;
 use self::overlong::Overlong;
 
 /// How many threads the pool has.
@@ -51,9 +52,7 @@ pub struct PoolOffload {
 struct Shared {
     tasks: ArrayQueue<Runnable>,
     jobs: ArrayQueue<JobSlot>,
-    sleepers: AtomicUsize,
-    bed: Mutex<()>,
-    wake: Condvar,
+    bed: Bed,
     stopping: AtomicBool,
     panics: AtomicUsize,
 }
@@ -76,9 +75,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             tasks: ArrayQueue::new(capacity.get()),
             jobs: ArrayQueue::new(threads.0.get()),
-            sleepers: AtomicUsize::new(0),
-            bed: Mutex::new(()),
-            wake: Condvar::new(),
+            bed: Bed::new(),
             stopping: AtomicBool::new(false),
             panics: AtomicUsize::new(0),
         });
@@ -123,8 +120,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        drop(self.shared.bed.lock());
-        self.shared.wake.notify_all();
+        self.shared.bed.wake_all();
         for thread in self.threads.drain(..) {
             // A pool dropped by its own thread must not wait for itself.
             if thread.thread().id() != thread::current().id() {
@@ -147,30 +143,26 @@ impl Shared {
             runnable = refused;
             thread::yield_now();
         }
-        self.wake_one();
-    }
-
-    fn wake_one(&self) {
-        // Orders the push before the look at the sleepers, as `sleep` orders its own two the other way.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            drop(self.bed.lock());
-            self.wake.notify_one();
-        }
+        self.bed.wake_one();
     }
 
     fn work(&self) {
         loop {
+            // Looked at before the rings: what was pushed before the end is found in them.
+            let stopping = self.stopping.load(Ordering::SeqCst);
             if let Some(JobSlot(job)) = self.jobs.pop() {
                 self.guard(job);
             } else if let Some(runnable) = self.tasks.pop() {
                 self.guard(|| {
                     runnable.run();
                 });
-            } else if self.stopping.load(Ordering::SeqCst) {
+            } else if stopping {
                 return;
             } else {
-                self.sleep();
+                self.bed.sleep(|| {
+                    let stopping = self.stopping.load(Ordering::SeqCst);
+                    self.tasks.is_empty() && self.jobs.is_empty() && !stopping
+                });
             }
         }
     }
@@ -180,16 +172,6 @@ impl Shared {
             self.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a pooled task panicked outside any kernel");
         }
-    }
-
-    fn sleep(&self) {
-        let mut bed = self.bed.lock();
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        if self.tasks.is_empty() && self.jobs.is_empty() && !self.stopping.load(Ordering::SeqCst) {
-            self.wake.wait(&mut bed);
-        }
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -205,11 +187,11 @@ impl PoolOffload {
 impl Offload for PoolOffload {
     /// Takes the job only if some thread sleeps now: waiting behind others would gain nothing.
     fn offload(&self, job: Job) -> Result<(), Job> {
-        if self.shared.sleepers.load(Ordering::SeqCst) == 0 {
+        if !self.shared.bed.has_sleepers() {
             return Err(job);
         }
         self.shared.jobs.push(JobSlot(job)).map_err(|JobSlot(job)| job)?;
-        self.shared.wake_one();
+        self.shared.bed.wake_one();
         Ok(())
     }
 

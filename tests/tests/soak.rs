@@ -83,10 +83,14 @@ async fn soak(transport: &str) -> anyhow::Result<()> {
     ));
 
     assert!(book.problems.is_empty() && book.unsent == 0, "{book:?}");
-    assert!(stats.adds_up() && stats.rejected == 0, "{stats:?}");
-    assert_eq!(stats.completed, book.of(Code::Ok), "{stats:?}");
-    assert_eq!(stats.expired, book.of(Code::DeadlineExceeded), "{stats:?}");
-    assert_eq!((stats.failed, stats.cancelled), (0, 0), "{stats:?}");
+    assert!(stats.adds_up(), "{stats:?}");
+    assert_eq!((stats.completed, stats.cancelled), (book.of(Code::Ok), 0), "{stats:?}");
+    // A deadline of milliseconds may pass while the message arrives, at the door, as the run begins or, as
+    // nearly always, while it waits: each has a count of its own.
+    let too_late = okra.admin().metrics().await?.sum("okra_requests_refused_total", &["reason=\"deadline\""]);
+    let rest = stats.expired + stats.failed + stats.rejected;
+    let difference = book.of(Code::DeadlineExceeded) as f64 - too_late - rest as f64;
+    assert!(difference.abs() < 0.5, "{difference} calls apart: {book:?} {stats:?}, {too_late} too late");
     assert!(book.of(Code::Ok) > 100 && book.of(Code::DeadlineExceeded) > 10, "{book:?}");
     // A blocking pool may keep a thread for some seconds, and a scrape a file; a leak grows with every swap.
     assert!(ended.files <= settled.files + 8, "{settled:?} {ended:?}");

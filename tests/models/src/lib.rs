@@ -5,5 +5,7 @@ mod sync;
 
 #[path = "../../../serve-host/src/admit.rs"]
 pub mod admit;
+#[path = "../../../serve-host/src/pool/bed.rs"]
+pub mod bed;
 #[path = "../../../serve-host/src/queue.rs"]
 pub mod queue;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[expect(dead_code, reason = "the models drive the core alone, from outside its crate")]
 mod lease;
 #[path = "../src/sync.rs"]
-#[expect(unused_imports, reason = "other models use the rest")]
+#[expect(unused_imports, dead_code, reason = "other models use the rest")]
 mod sync;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
