@@ -6,7 +6,8 @@
 //! [`Port`](crate::accept::port::Port) as over hyper: one way to refuse, one way to wait for a body.
 //!
 //! The parts: [`driver`] moves the bytes of a connection, [`desk`] is told what was asked, [`exchange`] is
-//! what is not answered at once, [`intake`] the body of a request, [`head`] speaks to the HTTP types.
+//! what is not answered at once, [`intake`] the body of a request, [`head`] speaks to the HTTP types, and
+//! other threads leave word in the [`mailbox`].
 //!
 //! Invariants: a connection with more than [`UNSENT`] bytes unsent is neither read nor given new answers;
 //! dropping the future of a connection cancels all its calls.
@@ -16,6 +17,7 @@ mod driver;
 mod exchange;
 mod head;
 pub(crate) mod intake;
+mod mailbox;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -26,6 +28,7 @@ use futures_util::future::LocalBoxFuture;
 use http2_core::{Allowance, Limits, Settings, Tick};
 
 use self::driver::Driver;
+use self::mailbox::Mailbox;
 use super::Transport;
 use super::limits::TransportLimits;
 use crate::accept::connection::{Connection, End};
@@ -34,6 +37,7 @@ use crate::accept::connection::{Connection, End};
 pub(crate) struct Native {
     begun: Instant,
     buffers: RefCell<Buffers>,
+    mailbox: Mailbox,
 }
 
 /// Used by one connection at a time, while it is polled.
@@ -48,8 +52,9 @@ struct Buffers {
 // === impl Native ===
 
 impl Native {
+    /// The transport of the calling thread, which runs local tasks.
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), buffers: RefCell::default() }
+        Self { begun: Instant::now(), buffers: RefCell::default(), mailbox: Mailbox::new() }
     }
 
     fn now(&self) -> Tick {

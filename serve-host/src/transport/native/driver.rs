@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::desk::{Desk, cut};
 use super::exchange::{Exchange, Outcome, Part, Piece};
 use super::head::{response_head, trailers};
+use super::mailbox::Letterbox;
 use super::{Buffers, Native, UNSENT, settings};
 use crate::accept::connection::{Connection as Accepted, End};
 use crate::accept::leash::Leash;
@@ -32,6 +33,8 @@ pub(super) struct Driver {
     connection: Connection,
     desk: Desk,
     exchanges: FuturesUnordered<Abortable<Exchange>>,
+    /// Where other threads leave word for the exchanges.
+    letterbox: Letterbox,
     /// What the socket has not taken.
     unsent: BytesMut,
     timer: Option<Timer>,
@@ -61,6 +64,7 @@ impl Driver {
         let Accepted { socket, port, leash } = accepted;
         let connection = Connection::new(&settings(port.limits()), thread.now());
         Self {
+            letterbox: thread.mailbox.open(),
             thread,
             socket,
             connection,
@@ -75,7 +79,8 @@ impl Driver {
 
     fn drive(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<End> {
         let now = self.thread.now();
-        self.desk.signal.attend(cx.waker());
+        self.desk.signal.attend(self.letterbox.waker());
+        self.letterbox.attend(cx.waker());
         if !self.leaving && self.leash.must_leave() {
             self.leaving = true;
             self.connection.drain(now, &mut buffers.out);
@@ -126,7 +131,7 @@ impl Driver {
     fn work(&mut self, cx: &mut Context<'_>, now: Tick, out: &mut Vec<u8>) -> Flush {
         loop {
             if self.unsent.len() <= UNSENT {
-                self.settle(cx, out);
+                self.settle(out);
             }
             match self.flush(cx, out) {
                 Flush::Done => {}
@@ -141,7 +146,9 @@ impl Driver {
     }
 
     /// Hands over what is answered, begins what is not, and sends what has come of it.
-    fn settle(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+    fn settle(&mut self, out: &mut Vec<u8>) {
+        let waker = self.letterbox.waker().clone();
+        let mut cx = Context::from_waker(&waker);
         loop {
             let todo = &mut self.desk.todo;
             for (stream, message) in todo.answers.drain(..) {
@@ -158,7 +165,7 @@ impl Driver {
             if self.exchanges.is_empty() {
                 return;
             }
-            match self.exchanges.poll_next_unpin(cx) {
+            match self.exchanges.poll_next_unpin(&mut cx) {
                 Poll::Ready(Some(Ok(part))) => self.send(part, out),
                 // Its client has gone.
                 Poll::Ready(Some(Err(_))) => {}
