@@ -52,9 +52,9 @@ impl Project {
     /// Its guest.
     pub(super) fn guest(&self) -> Result<Bytes, Failure> {
         let guest = self.read("build.output", self.config.output_path(), PackageLimits::default().wasm_bytes);
-        guest.map_err(|failure| match failure.exit {
-            Exit::NotFound => failure.with_help("build the guest first"),
-            _ => failure,
+        guest.map_err(|failure| {
+            let is_missing = failure.exit == Exit::NotFound;
+            if is_missing { failure.with_help("build the guest first") } else { failure }
         })
     }
 
