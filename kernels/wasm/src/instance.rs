@@ -245,10 +245,7 @@ pub(crate) fn is_function(export: &ExternType, params: &[char], results: &[char]
             })
             .collect()
     };
-    match export {
-        ExternType::Func(function) => {
-            letters(&mut function.params()) == params && letters(&mut function.results()) == results
-        }
-        _ => false,
-    }
+    export.func().is_some_and(|function| {
+        letters(&mut function.params()) == params && letters(&mut function.results()) == results
+    })
 }

@@ -205,11 +205,10 @@ impl Pool {
     }
 
     fn note_failure(&self, fault: &GuestFault) -> GuestFault {
-        let why = match fault {
-            GuestFault::Deadline => {
-                format!("it takes longer than {} ms", self.blueprint.limits.start_time.as_millis())
-            }
-            other => other.to_string(),
+        let why = if *fault == GuestFault::Deadline {
+            format!("it takes longer than {} ms", self.blueprint.limits.start_time.as_millis())
+        } else {
+            fault.to_string()
         };
         let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);

@@ -253,7 +253,7 @@ impl Stdio {
         };
         self.lines_left = left;
         let text = clean(&String::from_utf8_lossy(&bytes));
-        let cut = is_cut.then_some("…").unwrap_or_default();
+        let cut = if is_cut { "…" } else { "" };
         tracing::info!(target: "okra::guest", guest = &*self.guest, stream, "{text}{cut}");
     }
 }

@@ -23,7 +23,7 @@ const SUBSCRIPTIONS: u32 = 64;
 const SUBSCRIPTION: usize = 48;
 
 /// The size of an event, in bytes.
-const EVENT: usize = 32;
+const EVENT: u32 = 32;
 
 const CLOCK: u8 = 0;
 const FD_READ: u8 = 1;
@@ -64,7 +64,7 @@ async fn poll_oneoff(
     let (memory, _) = State::with_memory(&mut caller)?;
     let mut happened = 0_u32;
     for subscription in subscriptions.iter().filter(|s| s.wait.unwrap_or_default() <= soonest) {
-        let at = events.wrapping_add(happened.wrapping_mul(EVENT as u32));
+        let at = events.wrapping_add(happened.wrapping_mul(EVENT));
         let stored = store(memory, at, &subscription.event());
         if stored != errno::SUCCESS {
             return Ok(stored);
@@ -102,8 +102,8 @@ fn subscription(memory: &[u8], at: usize) -> Option<Subscription> {
 // === impl Subscription ===
 
 impl Subscription {
-    fn event(&self) -> [u8; EVENT] {
-        let mut event = [0; EVENT];
+    fn event(&self) -> [u8; EVENT as usize] {
+        let mut event = [0; EVENT as usize];
         event[..8].copy_from_slice(&self.user_data);
         if let Err(errno) = self.wait {
             let [low, high, ..] = errno.to_le_bytes();
