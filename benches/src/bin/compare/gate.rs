@@ -1,11 +1,16 @@
 //! Says whether a change made calls dearer, within a minute and on a busy machine.
 //!
-//! Time is not gated: on a machine that does other things a figure of time, even as a ratio, moves by more than
-//! the changes that matter. What is gated are counts that do not depend on the machine or on the profile,
-//! allocations and system calls of a call, and, with a wide margin, the ratio of processor time to a plain
-//! tonic server built by the same compiler with the same options, taken in one interleaved run.
+//! Nothing is gated that a busy machine moves by more than a change that matters would: no time, no rate, no
+//! latency. What is gated are counts, of allocations and of system calls, and the ratio of processor time to
+//! a plain tonic server built by the same compiler with the same options, the two in turns on one core. All
+//! of it works in the dev profile, whose programs the tests build anyway; its ratios say nothing of those of
+//! a release, but what makes a call dearer there makes it dearer here.
 //!
-//! How each limit was chosen stands beside it in [`limits`].
+//! How the limits were chosen: ten runs of five rounds on two cores, with some twenty other processes that wanted
+//! to run. The allocations were the same in every run, so half of one more is too many. The medians of the
+//! ratios lay within 3 % of 0.44 (native) and 4 % of 1.04 (tonic), and single rounds within 10 and 13 %; the
+//! limits lie a quarter above, so that noise cannot trip them and a quarter more work does. System calls
+//! depend on how many calls a read brings: 0.083 to 0.089 and 0.107 to 0.118; the limits lie a half above.
 
 use std::path::Path;
 
@@ -109,12 +114,12 @@ struct Limits {
 
 fn limits() -> Limits {
     Limits {
-        native_allocations: 5.0,
-        tonic_allocations: 30.0,
-        native_syscalls: 0.15,
-        tonic_syscalls: 0.15,
-        native_ratio: 1.0,
-        tonic_ratio: 1.0,
+        native_allocations: 3.5,
+        tonic_allocations: 12.5,
+        native_syscalls: 0.13,
+        tonic_syscalls: 0.17,
+        native_ratio: 0.48,
+        tonic_ratio: 1.30,
     }
 }
 

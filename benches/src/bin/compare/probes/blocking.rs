@@ -49,7 +49,7 @@ async fn others_p99(clients: &Clients, method: &'static str, beside_slow: bool) 
 }
 
 /// Calls a second: with one of a hundred slow, a fifth of one thread of the pool is taken.
-const RATE: u64 = 4_000;
+const RATE: f64 = 4_000.0;
 const WINDOW: Duration = Duration::from_secs(2);
 const CONNECTIONS: usize = 8;
 const HELD: Duration = Duration::from_millis(5);

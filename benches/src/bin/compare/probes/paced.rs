@@ -24,7 +24,7 @@ pub(crate) struct Answered {
 /// If a call brings no gRPC answer.
 pub(crate) async fn drive(
     clients: &Clients,
-    rate: u64,
+    rate: f64,
     window: Duration,
     call: impl Fn(u64) -> Call,
 ) -> anyhow::Result<Vec<Answered>> {
@@ -35,8 +35,8 @@ pub(crate) async fn drive(
     let mut number = 0;
     while begun.elapsed() < window {
         ticks.tick().await;
-        let due = begun.elapsed().min(window).as_micros() * u128::from(rate) / 1_000_000;
-        while u128::from(number) < due {
+        let due = begun.elapsed().min(window).as_secs_f64() * rate;
+        while (number as f64) < due {
             let client = clients.pick(usize::try_from(number).unwrap_or(0)).clone();
             let call = call(number);
             calls.spawn(async move {
