@@ -13,8 +13,8 @@ use crate::peers::{message, on_core};
 /// Connections, and calls at a time on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Shape {
-    connections: u32,
-    streams: u32,
+    pub(crate) connections: u32,
+    pub(crate) streams: u32,
 }
 
 /// A run to be made: how many requests of what bytes in which shape.
@@ -103,6 +103,16 @@ impl Load {
         latencies.sort_unstable();
         let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100] as f64;
         Ok(Driven { requests_per_second: rate.parse()?, p50_us: at(50), p99_us: at(99) })
+    }
+
+    /// Drives a server that refuses every call: each answer is a status alone.
+    pub(crate) fn drive_refused(&self, server: SocketAddr) -> anyhow::Result<()> {
+        let output = self.client().args(self.arguments(server, self.requests)).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "h2load: {}", output.status);
+        let all = format!(" {} succeeded, 0 failed, 0 errored, 0 timeout", self.requests);
+        ensure!(text.contains(&all) && text.contains("(0) data"), "not all were refused:\n{text}");
+        Ok(())
     }
 
     /// The server's system calls for each request; `None` where the machine cannot count them.

@@ -1,7 +1,8 @@
-//! Measures `okra serve graphs/echo.json` beside plain tonic servers, in one run and interleaved.
+//! Measures okra beside the servers its users would otherwise choose, in one run and interleaved.
 //!
 //! ```text
 //! cargo run --release -p benches --bin compare
+//! cargo run --release -p benches --bin compare -- --goals --write --date 2026-01-31
 //! ```
 //!
 //! Every round drives every server once at every shape, in an order that rotates, with the same bytes
@@ -10,26 +11,37 @@
 //! move with whatever else the machine does. `h2load` cannot see a gRPC error, so each server answers
 //! a real call before, each run must bring back every byte it is owed, and okra's own counters must
 //! agree after.
+//!
+//! With `--goals` the goals that need another kind of load are measured, too, and all of them are held
+//! against what was to be reached. A figure that cannot be taken on this machine is said to be missing;
+//! nothing is estimated.
 
+mod counter;
+mod gate;
+mod goals;
 mod load;
 mod machine;
+mod measure;
 mod peers;
+mod probes;
+mod results;
+mod spread;
 mod table;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::Parser;
+use serde_json::json;
 
-use crate::load::{Load, Shape};
+use crate::goals::Table;
+use crate::load::Shape;
 use crate::machine::Machine;
-use crate::peers::{Peer, Server};
-use crate::table::{Key, Report, Sample};
+use crate::measure::Plan;
+use crate::peers::Peer;
 
-/// Measures okra beside plain tonic servers.
+/// Measures okra beside other servers.
 #[derive(Debug, Parser)]
 struct Options {
     /// How often every server is driven at every shape.
@@ -45,7 +57,11 @@ struct Options {
     sizes: Vec<usize>,
 
     /// The servers to compare; the first is what the others are divided by.
-    #[arg(long, value_delimiter = ',', default_value = "tonic,tonic-raw,tonic-raw-single,okra,okra-native")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "tonic,tonic-raw,tonic-raw-single,grpc-go,grpc-cpp,bare-tonic,bare-native,okra-tonic,okra-native,pooled-tonic,pooled-native"
+    )]
     servers: Vec<Peer>,
 
     /// The share of the usual number of requests to send, in percent.
@@ -56,9 +72,33 @@ struct Options {
     #[arg(long, value_enum, default_value_t = Pinning::Both)]
     pinning: Pinning,
 
+    /// Also measures what no comparison of servers shows, and holds everything against the goals.
+    #[arg(long)]
+    goals: bool,
+
+    /// Only these goals, as in `G8,G13`; the servers are compared only for those of G1 to G7.
+    #[arg(long, value_delimiter = ',', requires = "goals")]
+    only: Vec<String>,
+
+    /// Writes `benches/RESULTS.md`.
+    #[arg(long, requires_all = ["goals", "date"])]
+    write: bool,
+
+    /// The date that `benches/RESULTS.md` is to bear.
+    #[arg(long)]
+    date: Option<String>,
+
+    /// Takes `okra` as it lies beside this program, and builds none.
+    #[arg(long)]
+    built: bool,
+
     /// Where the samples and the summary go as JSON.
     #[arg(long, default_value = "target/compare.json")]
     json: PathBuf,
+
+    /// Only says whether a call has become dearer than it may be, with the programs as they are built.
+    #[arg(long, conflicts_with_all = ["goals", "servers", "shapes", "sizes"])]
+    gate: bool,
 
     /// Runs as one of the peers on a port instead of measuring.
     #[arg(long, hide = true, requires = "port")]
@@ -67,6 +107,10 @@ struct Options {
     /// The port of that peer.
     #[arg(long, hide = true)]
     port: Option<u16>,
+
+    /// Runs a plan of so many nodes so many times, for the counting of allocations, as in `3x1000`.
+    #[arg(long, hide = true)]
+    execute: Option<Shape>,
 }
 
 /// Whether server and client have a core each.
@@ -82,112 +126,74 @@ fn main() -> anyhow::Result<()> {
     if let (Some(peer), Some(port)) = (options.peer, options.port) {
         return peer.serve(port);
     }
-    if options.servers.iter().any(|peer| peer.is_okra()) {
-        build_okra()?;
+    if let Some(Shape { connections: nodes, streams: runs }) = options.execute {
+        return probes::executor::execute(nodes as usize, runs);
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(compare(&options))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async { if options.gate { gate::run(options.rounds).await } else { run(&options).await } })
 }
 
-fn build_okra() -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built =
-        Command::new(cargo).args(["build", "--release", "-p", "serve-host", "--bin", "okra"]).status()?;
-    ensure!(built.success(), "okra does not build");
-    Ok(())
-}
-
-async fn compare(options: &Options) -> anyhow::Result<()> {
+async fn run(options: &Options) -> anyhow::Result<()> {
     let machine = Machine::read();
-    let mut report = Report::new(machine.clone(), options.rounds, options.servers.clone());
-    for pinned in [true, false] {
-        let wanted = matches!(
-            (options.pinning, pinned),
-            (Pinning::Both, _) | (Pinning::Pinned, true) | (Pinning::Unpinned, false)
-        );
-        if !wanted {
-            continue;
-        }
-        if pinned && machine.cores < 2 {
-            say("pinned: left out, it needs two cores");
-            continue;
-        }
-        measure(options, pinned, &mut report).await?;
+    let wanted = |goal: &str| options.only.is_empty() || options.only.iter().any(|only| only == goal);
+    if !options.built {
+        measure::build_okra()?;
     }
-    write!(std::io::stdout(), "{report}")?;
+    let mut findings = Vec::new();
+    let mut report = None;
+    if goals::wire::GOALS.into_iter().any(wanted) {
+        let servers = measure::build_foreign(options.servers.clone());
+        let compared = measure::compare(&options.plan(servers), &machine).await?;
+        write!(std::io::stdout(), "{compared}")?;
+        if options.goals {
+            findings.extend(goals::wire::findings(&compared));
+        }
+        report = Some(compared);
+    }
+    if options.goals {
+        findings.extend(probes::run(&wanted, options.rounds).await?);
+        write!(std::io::stdout(), "\n{}", Table(&findings))?;
+    }
     if let Some(folder) = options.json.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::write(&options.json, serde_json::to_vec_pretty(&report.to_json())?)
+    let document = json!({
+        "machine": machine,
+        "compared": report.as_ref().map(|report| report.to_json()),
+        "goals": findings,
+    });
+    std::fs::write(&options.json, serde_json::to_vec_pretty(&document)?)
         .with_context(|| options.json.display().to_string())?;
     say(&format!("samples and summary: {}", options.json.display()));
-    Ok(())
-}
-
-/// Drives all servers, all running at once, round after round.
-async fn measure(options: &Options, pinned: bool, report: &mut Report) -> anyhow::Result<()> {
-    let mut servers = Vec::new();
-    for &peer in &options.servers {
-        servers.push(Server::start(peer, pinned).await?);
-    }
-    let loads: Vec<_> = options
-        .sizes
-        .iter()
-        .flat_map(|&size| options.shapes.iter().map(move |&shape| (size, shape)))
-        .map(|(size, shape)| Load::new(size, shape, options.effort, pinned))
-        .collect::<Result<_, _>>()?;
-    for server in &servers {
-        for &size in &options.sizes {
-            server.check(size).await?;
-        }
-    }
-    for round in 0..options.rounds {
-        for load in &loads {
-            let mut order: Vec<_> = (0..servers.len()).collect();
-            order.rotate_left(round % servers.len());
-            let mut samples = BTreeMap::new();
-            for index in order {
-                let server = &servers[index];
-                let sample =
-                    run(server, load).await.with_context(|| format!("{} at {load}", server.peer().name()))?;
-                samples.insert(server.peer(), sample);
-            }
-            report.add(Key { pinned, size: load.size(), shape: load.shape() }, samples);
-        }
-        say(&format!(
-            "{}, round {} of {}",
-            if pinned { "pinned" } else { "unpinned" },
-            round + 1,
-            options.rounds
-        ));
-    }
-    for load in &loads {
-        for server in &servers {
-            let calls = load.syscalls(server.id(), server.address())?;
-            report.add_syscalls(Key { pinned, size: load.size(), shape: load.shape() }, server.peer(), calls);
-        }
+    if let (true, Some(date)) = (options.write, &options.date) {
+        results::write(date, &machine, &findings, report.as_ref())?;
     }
     Ok(())
 }
 
-/// Drives one server once and checks that every request was answered.
-async fn run(server: &Server, load: &Load) -> anyhow::Result<Sample> {
-    load.warm_up(server.address())?;
-    let counted = server.served().await?;
-    let before = machine::cpu_time(server.id())?;
-    let driven = load.drive(server.address())?;
-    let cpu = machine::cpu_time(server.id())? - before;
-    if let (Some(before), Some(after)) = (counted, server.served().await?) {
-        ensure!(after - before == load.requests(), "okra counts {} of {}", after - before, load.requests());
+// === impl Options ===
+
+impl Options {
+    fn plan(&self, servers: Vec<Peer>) -> Plan {
+        Plan {
+            rounds: self.rounds,
+            shapes: self.shapes.clone(),
+            sizes: self.sizes.clone(),
+            servers,
+            effort: self.effort,
+            pinnings: match self.pinning {
+                Pinning::Both => vec![true, false],
+                Pinning::Pinned => vec![true],
+                Pinning::Unpinned => vec![false],
+            },
+        }
     }
-    Ok(Sample {
-        cpu_us: cpu.as_secs_f64() * 1e6 / load.requests() as f64,
-        requests_per_second: driven.requests_per_second,
-        p50_us: driven.p50_us,
-        p99_us: driven.p99_us,
-    })
 }
 
+/// Says how far things are, beside the results.
 #[expect(clippy::print_stderr, reason = "progress belongs on stderr, the table on stdout")]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("compare: {text}");
 }

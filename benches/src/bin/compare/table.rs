@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::load::Shape;
 use crate::machine::Machine;
 use crate::peers::Peer;
+use crate::spread::Spread;
 
 /// The whole of one run.
 pub(crate) struct Report {
@@ -36,12 +37,19 @@ pub(crate) struct Sample {
     pub(crate) p99_us: f64,
 }
 
-/// The middle of several figures, and how far they lie apart.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+/// A figure of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// Processor time of the server for each request, in microseconds.
+    Cpu,
+    /// Requests per second.
+    Rate,
+    /// The middle latency, in microseconds.
+    P50,
+    /// The latency that one request of a hundred exceeds, in microseconds.
+    P99,
+    /// System calls of the server for each request.
+    Syscalls,
 }
 
 // === impl Report ===
@@ -62,20 +70,44 @@ impl Report {
         self.syscalls.extend(calls.map(|calls| ((key, peer), calls)));
     }
 
+    /// Whether this case was driven at all.
+    pub(crate) fn measured(&self, key: Key) -> bool {
+        self.cases.contains_key(&key)
+    }
+
+    /// A figure of one server.
+    pub(crate) fn figure(&self, key: Key, peer: Peer, figure: Figure) -> Option<Spread> {
+        if figure == Figure::Syscalls {
+            return self.syscalls.get(&(key, peer)).copied().map(Spread::single);
+        }
+        let rounds = self.cases.get(&key)?.iter();
+        Spread::of(rounds.filter_map(|round| figure.of(round.get(&peer)?)).collect())
+    }
+
+    /// A figure of one server over that of another, each from the same round.
+    pub(crate) fn ratio(&self, key: Key, peer: Peer, over: Peer, figure: Figure) -> Option<Spread> {
+        let rounds = self.cases.get(&key)?.iter();
+        let ratios =
+            rounds.filter_map(|round| Some(figure.of(round.get(&peer)?)? / figure.of(round.get(&over)?)?));
+        Spread::of(ratios.collect())
+    }
+
     pub(crate) fn to_json(&self) -> Value {
-        let cases = self.cases.iter().map(|(key, rounds)| {
+        let cases = self.cases.iter().map(|(&key, rounds)| {
             let servers = self.servers.iter().map(|&peer| {
+                let figure = |figure| self.figure(key, peer, figure);
+                let ratio = |figure| self.ratio(key, peer, self.servers[0], figure);
                 json!({
                     "server": peer,
-                    "cpu_us": spread(rounds, peer, |s| s.cpu_us),
-                    "cpu_ratio": self.ratio(rounds, peer, |s| s.cpu_us),
-                    "requests_per_second": spread(rounds, peer, |s| s.requests_per_second),
-                    "requests_per_second_ratio": self.ratio(rounds, peer, |s| s.requests_per_second),
-                    "p50_us": spread(rounds, peer, |s| s.p50_us),
-                    "p50_ratio": self.ratio(rounds, peer, |s| s.p50_us),
-                    "p99_us": spread(rounds, peer, |s| s.p99_us),
-                    "p99_ratio": self.ratio(rounds, peer, |s| s.p99_us),
-                    "syscalls": self.syscalls.get(&(*key, peer)),
+                    "cpu_us": figure(Figure::Cpu),
+                    "cpu_ratio": ratio(Figure::Cpu),
+                    "requests_per_second": figure(Figure::Rate),
+                    "requests_per_second_ratio": ratio(Figure::Rate),
+                    "p50_us": figure(Figure::P50),
+                    "p50_ratio": ratio(Figure::P50),
+                    "p99_us": figure(Figure::P99),
+                    "p99_ratio": ratio(Figure::P99),
+                    "syscalls": self.syscalls.get(&(key, peer)),
                     "samples": rounds.iter().filter_map(|round| round.get(&peer)).collect::<Vec<_>>(),
                 })
             });
@@ -90,13 +122,6 @@ impl Report {
     fn base(&self) -> &'static str {
         self.servers.first().map_or("nothing", |peer| peer.name())
     }
-
-    /// The figure of `peer` over that of the first server, each from the same round.
-    fn ratio(&self, rounds: &Rounds, peer: Peer, figure: fn(&Sample) -> f64) -> Option<Spread> {
-        let base = self.servers.first()?;
-        let pairs = rounds.iter().filter_map(|round| Some((round.get(&peer)?, round.get(base)?)));
-        Spread::of(pairs.map(|(one, base)| figure(one) / figure(base)).collect())
-    }
 }
 
 impl fmt::Display for Report {
@@ -104,12 +129,12 @@ impl fmt::Display for Report {
         let Machine { cores, processor, kernel, load_before } = &self.machine;
         writeln!(f, "{cores} cores, {processor}, Linux {kernel}, load before {load_before}")?;
         writeln!(f, "{} rounds; median [min-max]; ratios to {} within a round", self.rounds, self.base())?;
-        for (key, rounds) in &self.cases {
+        for &key in self.cases.keys() {
             let cores = if key.pinned { "server and client on a core each" } else { "all cores free" };
             writeln!(f, "\n{} B, {} (connections x streams), {cores}", key.size, key.shape)?;
             writeln!(
                 f,
-                "{:<17}{:>20}{:>19}{:>10}{:>7}{:>9}{:>7}{:>9}{:>7}{:>10}",
+                "{:<17}{:>22}{:>21}{:>10}{:>7}{:>9}{:>7}{:>9}{:>7}{:>10}",
                 "server",
                 "CPU us/request",
                 "ratio",
@@ -122,57 +147,56 @@ impl fmt::Display for Report {
                 "syscalls"
             )?;
             for &peer in &self.servers {
-                let Some(cpu) = spread(rounds, peer, |s| s.cpu_us) else { continue };
-                let middle =
-                    |figure: fn(&Sample) -> f64| spread(rounds, peer, figure).map_or(f64::NAN, |s| s.median);
-                let share = |figure: fn(&Sample) -> f64| {
-                    self.ratio(rounds, peer, figure).map_or(f64::NAN, |s| s.median)
-                };
-                let calls =
-                    self.syscalls.get(&(*key, peer)).map_or("-".to_owned(), |calls| format!("{calls:.3}"));
-                writeln!(
-                    f,
-                    "{:<17}{:>20}{:>19}{:>10.0}{:>7.2}{:>9.0}{:>7.2}{:>9.0}{:>7.2}{calls:>10}",
-                    peer.name(),
-                    cpu.to_string(),
-                    self.ratio(rounds, peer, |s| s.cpu_us).map_or(String::new(), |s| s.to_string()),
-                    middle(|s| s.requests_per_second),
-                    share(|s| s.requests_per_second),
-                    middle(|s| s.p50_us),
-                    share(|s| s.p50_us),
-                    middle(|s| s.p99_us),
-                    share(|s| s.p99_us),
-                )?;
+                self.line(f, key, peer)?;
             }
         }
         Ok(())
     }
 }
 
-// === impl Spread ===
-
-impl Spread {
-    fn of(mut figures: Vec<f64>) -> Option<Self> {
-        figures.sort_by(f64::total_cmp);
-        let (min, max) = (*figures.first()?, *figures.last()?);
-        let middle = figures.len() / 2;
-        let median = if figures.len().is_multiple_of(2) {
-            (figures[middle - 1] + figures[middle]) / 2.0
-        } else {
-            figures[middle]
-        };
-        Some(Self { median, min, max })
+impl Report {
+    fn line(&self, f: &mut fmt::Formatter<'_>, key: Key, peer: Peer) -> fmt::Result {
+        let Some(cpu) = self.figure(key, peer, Figure::Cpu) else { return Ok(()) };
+        let text = |spread: Option<Spread>| spread.map_or("-".to_owned(), |spread| spread.to_string());
+        let ratio = |figure| self.ratio(key, peer, self.servers[0], figure);
+        let middle = |spread: Option<Spread>| spread.map_or(f64::NAN, |spread| spread.median);
+        writeln!(
+            f,
+            "{:<17}{:>22}{:>21}{:>10.0}{:>7.2}{:>9.0}{:>7.2}{:>9.0}{:>7.2}{:>10}",
+            peer.name(),
+            cpu.to_string(),
+            text(ratio(Figure::Cpu)),
+            middle(self.figure(key, peer, Figure::Rate)),
+            middle(ratio(Figure::Rate)),
+            middle(self.figure(key, peer, Figure::P50)),
+            middle(ratio(Figure::P50)),
+            middle(self.figure(key, peer, Figure::P99)),
+            middle(ratio(Figure::P99)),
+            text(self.figure(key, peer, Figure::Syscalls)),
+        )
     }
 }
 
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} [{:.2}-{:.2}]", self.median, self.min, self.max)
+// === impl Figure ===
+
+impl Figure {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Rate => "requests per second",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+            Self::Syscalls => "system calls",
+        }
     }
-}
 
-type Rounds = [BTreeMap<Peer, Sample>];
-
-fn spread(rounds: &Rounds, peer: Peer, figure: fn(&Sample) -> f64) -> Option<Spread> {
-    Spread::of(rounds.iter().filter_map(|round| round.get(&peer)).map(figure).collect())
+    fn of(self, sample: &Sample) -> Option<f64> {
+        match self {
+            Self::Cpu => Some(sample.cpu_us),
+            Self::Rate => Some(sample.requests_per_second),
+            Self::P50 => Some(sample.p50_us),
+            Self::P99 => Some(sample.p99_us),
+            Self::Syscalls => None,
+        }
+    }
 }
