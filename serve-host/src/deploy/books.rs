@@ -26,7 +26,8 @@ pub(crate) struct Books {
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BooksError {
+#[non_exhaustive]
+pub enum BooksError {
     /// It could not be written down.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -51,7 +52,7 @@ pub(crate) struct Retired {
 
 /// How a deployed package serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// On the plain route.
     Active,
     /// For calls that ask for its version.
