@@ -8,6 +8,7 @@ mod admin_client;
 mod call;
 mod completions;
 mod config_show;
+mod deploy;
 pub(crate) mod exit;
 pub(crate) mod graph;
 mod grpc;
@@ -15,8 +16,10 @@ mod message;
 pub(crate) mod output;
 mod package;
 mod reflection;
+mod services;
 pub(crate) mod settings;
 mod stats;
+mod undeploy;
 
 use std::path::PathBuf;
 
@@ -69,6 +72,12 @@ pub(crate) enum Tool {
     /// Check, inspect and make packages, without a host.
     #[command(subcommand)]
     Package(package::PackageCommand),
+    /// Deploy a package: a file from here, or a URL that the host fetches.
+    Deploy(deploy::DeployArgs),
+    /// Undeploy a service.
+    Undeploy(undeploy::UndeployArgs),
+    /// List the deployed services of a host.
+    Services(services::ServicesArgs),
     /// Call a method of a gRPC server.
     Call(call::CallArgs),
     /// Show the figures of a running host.
@@ -121,6 +130,9 @@ pub(crate) fn run(tool: Tool, global: &Global) -> Result<Exit, Failure> {
     match tool {
         Tool::Graph(command) => graph::run(command, global, &output),
         Tool::Package(command) => package::run(&command, &output),
+        Tool::Deploy(args) => deploy::run(&args, global, &output),
+        Tool::Undeploy(args) => undeploy::run(&args, global, &output),
+        Tool::Services(args) => services::run(&args, global, &output),
         Tool::Call(args) => call::run(&args, &output),
         Tool::Stats(args) => stats::run(&args, global, &output),
         Tool::Config(command) => config_show::run(&command, global, &output),

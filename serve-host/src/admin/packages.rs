@@ -60,7 +60,7 @@ pub(super) struct DeployQuery {
 }
 
 /// What a deploy did.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = Deployed)]
 pub(super) struct DeployedView {
     /// `{namespace}.{Service}.{version}`.
@@ -135,7 +135,7 @@ pub(super) enum PackageState {
 }
 
 /// A line of what a deploy tells while it runs.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 #[serde(untagged)]
 enum Line {
     Step(DeployProgress),
@@ -286,10 +286,7 @@ pub(super) async fn show(
         (status = 409, description = "What would take its place cannot serve.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn undeploy(
-    State(state): State<Shared>,
-    At(id): At<String>,
-) -> Result<StatusCode, Problem> {
+pub(super) async fn undeploy(State(state): State<Shared>, At(id): At<String>) -> Result<StatusCode, Problem> {
     state.deployer.undeploy(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -309,10 +309,7 @@ impl From<EvictError> for Problem {
 
 /// Whether there is no room: on the disk, in a quota, or in the largest file that may be.
 pub(super) fn is_full(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
 /// An error with its causes.

@@ -6,7 +6,6 @@
 //! [`Books::settle`] sees which. What fails before that moment is undone at once and leaves no file.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use exec_plan::{
     DiskError, DiskWatch, GraphSource, GraphStatus, InstallError, Installed, PlanStore, PublishError,
@@ -118,11 +117,6 @@ impl Books {
 impl Books {
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
-    }
-
-    /// Why nothing is changed any more, if so.
-    pub(crate) fn read_only(&self) -> Option<&Arc<str>> {
-        self.shelf.as_ref()?.read_only()
     }
 }
 

@@ -17,8 +17,8 @@ use super::source::SourceError;
 #[non_exhaustive]
 pub enum DeployError {
     /// The package could not be fetched.
-    #[error("{}{0}", load_prefix(.0))]
-    Source(#[source] SourceError),
+    #[error("{}{}", load_prefix(.0), .0)]
+    Source(SourceError),
     /// It is not a package, or one that contradicts itself.
     #[error("failed to load package: {0}")]
     Package(PackageError),
@@ -26,7 +26,7 @@ pub enum DeployError {
     #[error("failed to load package: failed to load protobuf descriptors: {0}")]
     Schema(SchemaError),
     /// Its guest does not compile, or does not start.
-    #[error("{}{0}", guest_prefix(.0))]
+    #[error("{}{}", guest_prefix(.0), .0)]
     Guest(LoadError),
     /// The id is deployed, and the request does not say that it may be replaced.
     #[error("failed to deploy to runtime: service {id} already deployed")]

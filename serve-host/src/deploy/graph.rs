@@ -50,13 +50,22 @@ pub(crate) fn source(package: &Package, route: &GraphName) -> GraphSource {
     };
     // Strings and lists always serialize.
     let text = serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
-    GraphSource { origin: Arc::from(format!("package of {}", package.service_id())), stem: None, text: Bytes::from(text) }
+    GraphSource {
+        origin: Arc::from(format!("package of {}", package.service_id())),
+        stem: None,
+        text: Bytes::from(text),
+    }
 }
 
 fn nodes(package: &Package) -> Vec<Node> {
     let bound = json!({ "service": package.service_id(), "digest": package.digest() });
-    let input =
-        Node { id: "in", kernel: "rpc_server_input", params: Value::Null, inputs: vec!["call"], outputs: vec!["method", "payload", "meta"] };
+    let input = Node {
+        id: "in",
+        kernel: "rpc_server_input",
+        params: Value::Null,
+        inputs: vec!["call"],
+        outputs: vec!["method", "payload", "meta"],
+    };
     let guest = |payload| Node {
         id: "guest",
         kernel: "wasm_invoke",
@@ -95,12 +104,15 @@ fn nodes(package: &Package) -> Vec<Node> {
 
 fn bindings(payload: Payload) -> Vec<Binding> {
     let bind = |to, from| Binding { to, from };
-    let mut bindings = vec![bind("in.call", "$req.rpc.call"), bind("guest.method", "in.method"), bind("guest.meta", "in.meta")];
+    let mut bindings = vec![
+        bind("in.call", "$req.rpc.call"),
+        bind("guest.method", "in.method"),
+        bind("guest.meta", "in.meta"),
+    ];
     match payload {
-        Payload::Protobuf => bindings.extend([
-            bind("guest.payload", "in.payload"),
-            bind("out.payload", "guest.payload"),
-        ]),
+        Payload::Protobuf => {
+            bindings.extend([bind("guest.payload", "in.payload"), bind("out.payload", "guest.payload")])
+        }
         Payload::Json => bindings.extend([
             bind("to_json.method", "in.method"),
             bind("to_json.payload", "in.payload"),

@@ -54,7 +54,8 @@ fn limits(asked: GuestLimits, most: Limits) -> Limits {
     Limits {
         memory_bytes: size(memory_bytes, most.memory_bytes),
         table_elements: size(table_elements, most.table_elements),
-        call_time: timeout_ms.map_or(most.call_time, |asked| Duration::from_millis(asked).min(most.call_time)),
+        call_time: timeout_ms
+            .map_or(most.call_time, |asked| Duration::from_millis(asked).min(most.call_time)),
         result_bytes: size(result_bytes, most.result_bytes),
         okra_calls: count(host_calls, most.okra_calls),
         min_instances: most.min_instances.min(max_instances.get()),

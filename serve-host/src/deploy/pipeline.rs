@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use exec_plan::{DiskWatch, GraphSource, PlanStore, SwapReceipt};
-use kernels::{Service, Services};
-use kernels_wasm::{Engine, Guest, LoadOptions};
+use kernels::Services;
+use kernels_wasm::{Engine, Guest};
 use packages::{Package, PackageLimits};
 use parking_lot::Mutex;
 use proto_json::Schema;
@@ -304,7 +304,8 @@ impl QueuedDeploy {
         let limit = inner.settings.timeout;
         let progress = Progress::new(listener);
         let fetching = fetch(&inner.settings, request.origin, request.sha256, &progress);
-        let (source, bytes) = timeout(limit, fetching).await.map_err(|_| DeployError::TooSlow { limit })??;
+        let (source, bytes) =
+            timeout(limit, fetching).await.map_err(|_| DeployError::TooSlow { limit })??;
         let replaces = request.replaces;
         // Whoever asked may leave; half a deploy would be worse than one that nobody heard of.
         let deploying = tokio::spawn(async move {
@@ -445,7 +446,9 @@ impl Inner {
         let plan = self.store.check(graph).map_err(|errors| DeployError::Graph(Box::new(errors)))?;
         let ledger = self.shown.load();
         let same = ledger.currents().into_iter().find(|entry| {
-            entry.id != package.service_id() && entry.graph == *plan.name() && entry.version == *plan.version()
+            entry.id != package.service_id()
+                && entry.graph == *plan.name()
+                && entry.version == *plan.version()
         });
         match same {
             Some(other) => Err(DeployError::SameVersion {
