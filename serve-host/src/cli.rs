@@ -6,6 +6,7 @@
 
 mod admin_client;
 mod call;
+pub(crate) mod compile_guest;
 mod completions;
 mod config_show;
 mod deploy;
@@ -87,6 +88,9 @@ pub(crate) enum Tool {
     Config(config_show::ConfigCommand),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
+    /// Compile a guest, for the host that started this.
+    #[command(hide = true)]
+    CompileGuest(compile_guest::CompileGuestArgs),
 }
 
 /// `okra serve`: every key of the configuration is a flag.
@@ -137,6 +141,7 @@ pub(crate) fn run(tool: Tool, global: &Global) -> Result<Exit, Failure> {
         Tool::Stats(args) => stats::run(&args, global, &output),
         Tool::Config(command) => config_show::run(&command, global, &output),
         Tool::Completions(args) => completions::run(&args, &output),
+        Tool::CompileGuest(args) => compile_guest::run(&args),
     }
 }
 

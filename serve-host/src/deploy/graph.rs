@@ -59,6 +59,11 @@ pub(crate) fn source(package: &Package, route: &GraphName) -> GraphSource {
 
 fn nodes(package: &Package) -> Vec<Node> {
     let bound = json!({ "service": package.service_id(), "digest": package.digest() });
+    let with = |key: &str, value: Value| {
+        let mut params = bound.clone();
+        params[key] = value;
+        params
+    };
     let input = Node {
         id: "in",
         kernel: "rpc_server_input",
@@ -86,14 +91,18 @@ fn nodes(package: &Package) -> Vec<Node> {
             let to_json = Node {
                 id: "to_json",
                 kernel: "proto_to_json",
-                params: bound.clone(),
+                // Guests find fields by the names of the schema, and miss those that are left out.
+                params: json!({
+                    "service": package.service_id(), "digest": package.digest(),
+                    "names": "original", "zeros": true,
+                }),
                 inputs: vec!["method", "payload"],
                 outputs: vec!["json"],
             };
             let to_proto = Node {
                 id: "to_proto",
                 kernel: "json_to_proto",
-                params: bound.clone(),
+                params: with("lenient", json!(true)),
                 inputs: vec!["method", "json"],
                 outputs: vec!["payload"],
             };

@@ -184,6 +184,16 @@ impl LoadedPackages {
         Ok(Self { settings, parts, books, findings })
     }
 
+    /// What the kernels of the plan store need.
+    pub fn services(&self) -> &Services {
+        &self.parts.services
+    }
+
+    /// What the gateway and reflection need.
+    pub fn schemas(&self) -> &Schemas {
+        &self.parts.schemas
+    }
+
     /// What was found and not in order so far.
     pub fn findings(&self) -> &[PackageFinding] {
         &self.findings
