@@ -188,7 +188,11 @@ pub(super) async fn deploy(
 }
 
 async fn named(request: Request) -> Result<DeployRequest, Problem> {
-    let Input(DeployBody { source, replaces, sha256 }) = Input::from_request(request, &()).await?;
+    let body = Input::from_request(request, &()).await;
+    let Input(DeployBody { source, replaces, sha256 }) = body.map_err(|problem: Problem| {
+        let is_unread = problem.status() == StatusCode::BAD_REQUEST.as_u16();
+        if is_unread { problem.known_as("invalid request body") } else { problem }
+    })?;
     let source = source.unwrap_or_default();
     Ok(DeployRequest { origin: Origin::Source(source), replaces: replaces.unwrap_or_default(), sha256 })
 }

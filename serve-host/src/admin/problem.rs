@@ -179,6 +179,12 @@ impl Problem {
         self
     }
 
+    /// Gives older clients the words that they know for it.
+    pub(super) fn known_as(mut self, error: &str) -> Self {
+        error.clone_into(&mut self.0.error);
+        self
+    }
+
     pub(super) fn into_document(self) -> Box<ProblemDocument> {
         self.0
     }

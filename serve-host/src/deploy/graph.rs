@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use exec_plan::{GraphName, GraphSource};
-use packages::{Package, Payload};
+use packages::{Abi, Package, Payload};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ pub(crate) fn source(package: &Package, route: &GraphName) -> GraphSource {
         description: format!("Made for {} when its package was deployed", package.service_id()),
         serves: [package.route()],
         nodes: nodes(package),
-        bindings: bindings(package.abi().payload),
+        bindings: bindings(package.abi()),
     };
     // Strings and lists always serialize.
     let text = serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
@@ -58,83 +58,78 @@ pub(crate) fn source(package: &Package, route: &GraphName) -> GraphSource {
 }
 
 fn nodes(package: &Package) -> Vec<Node> {
-    let bound = json!({ "service": package.service_id(), "digest": package.digest() });
-    let with = |key: &str, value: Value| {
-        let mut params = bound.clone();
-        params[key] = value;
-        params
+    let bound = [("service", json!(package.service_id())), ("digest", json!(package.digest()))];
+    let params = |more: &[(&str, Value)]| -> Value {
+        let pairs = bound.iter().chain(more).map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Value::Object(pairs.collect())
+    };
+    let Abi { payload, envelope } = package.abi();
+    // What nobody reads is not made.
+    let with_envelope = |plain: &[&'static str], more: &[&'static str]| -> Vec<&'static str> {
+        plain.iter().chain(more.iter().filter(|_| envelope)).copied().collect()
     };
     let input = Node {
         id: "in",
         kernel: "rpc_server_input",
         params: Value::Null,
         inputs: vec!["call"],
-        outputs: vec!["method", "payload", "meta"],
+        outputs: with_envelope(&["method", "payload"], &["meta"]),
     };
-    let guest = |payload| Node {
+    let guest = Node {
         id: "guest",
         kernel: "wasm_invoke",
-        params: bound.clone(),
-        inputs: vec!["method", payload, "meta"],
-        outputs: vec![payload, "headers", "trailers"],
+        params: params(&[]),
+        inputs: with_envelope(&["method", "payload"], &["meta"]),
+        outputs: with_envelope(&["payload"], &["headers", "trailers"]),
     };
     let output = Node {
         id: "out",
         kernel: "rpc_server_output",
         params: Value::Null,
-        inputs: vec!["call", "payload", "headers", "trailers"],
+        inputs: with_envelope(&["call", "payload"], &["headers", "trailers"]),
         outputs: vec![],
     };
-    match package.abi().payload {
-        Payload::Protobuf => vec![input, guest("payload"), output],
-        Payload::Json => {
-            let to_json = Node {
-                id: "to_json",
-                kernel: "proto_to_json",
-                // Guests find fields by the names of the schema, and miss those that are left out.
-                params: json!({
-                    "service": package.service_id(), "digest": package.digest(),
-                    "names": "original", "zeros": true,
-                }),
-                inputs: vec!["method", "payload"],
-                outputs: vec!["json"],
-            };
-            let to_proto = Node {
-                id: "to_proto",
-                kernel: "json_to_proto",
-                params: with("lenient", json!(true)),
-                inputs: vec!["method", "json"],
-                outputs: vec!["payload"],
-            };
-            vec![input, to_json, guest("payload"), to_proto, output]
-        }
+    if payload == Payload::Protobuf {
+        return vec![input, guest, output];
     }
+    let to_json = Node {
+        id: "to_json",
+        kernel: "proto_to_json",
+        // Guests look for fields by the names of the schema, and miss those that are left out.
+        params: params(&[("names", json!("original")), ("zeros", json!(true))]),
+        inputs: vec!["method", "payload"],
+        outputs: vec!["json"],
+    };
+    let to_proto = Node {
+        id: "to_proto",
+        kernel: "json_to_proto",
+        params: params(&[("lenient", json!(true))]),
+        inputs: vec!["method", "json"],
+        outputs: vec!["payload"],
+    };
+    vec![input, to_json, guest, to_proto, output]
 }
 
-fn bindings(payload: Payload) -> Vec<Binding> {
-    let bind = |to, from| Binding { to, from };
-    let mut bindings = vec![
-        bind("in.call", "$req.rpc.call"),
-        bind("guest.method", "in.method"),
-        bind("guest.meta", "in.meta"),
-    ];
-    match payload {
-        Payload::Protobuf => {
-            bindings.extend([bind("guest.payload", "in.payload"), bind("out.payload", "guest.payload")])
+fn bindings(abi: Abi) -> Vec<Binding> {
+    let bind = |(to, from)| Binding { to, from };
+    let transcoding = match abi.payload {
+        Payload::Protobuf => &[("guest.payload", "in.payload"), ("out.payload", "guest.payload")][..],
+        Payload::Json => &[
+            ("to_json.method", "in.method"),
+            ("to_json.payload", "in.payload"),
+            ("guest.payload", "to_json.json"),
+            ("to_proto.method", "in.method"),
+            ("to_proto.json", "guest.payload"),
+            ("out.payload", "to_proto.payload"),
+        ],
+    };
+    let enveloped = match abi.envelope {
+        true => {
+            &[("guest.meta", "in.meta"), ("out.headers", "guest.headers"), ("out.trailers", "guest.trailers")]
+                [..]
         }
-        Payload::Json => bindings.extend([
-            bind("to_json.method", "in.method"),
-            bind("to_json.payload", "in.payload"),
-            bind("guest.payload", "to_json.json"),
-            bind("to_proto.method", "in.method"),
-            bind("to_proto.json", "guest.payload"),
-            bind("out.payload", "to_proto.payload"),
-        ]),
-    }
-    bindings.extend([
-        bind("out.call", "$req.rpc.call"),
-        bind("out.headers", "guest.headers"),
-        bind("out.trailers", "guest.trailers"),
-    ]);
-    bindings
+        false => &[],
+    };
+    let always = [("in.call", "$req.rpc.call"), ("guest.method", "in.method"), ("out.call", "$req.rpc.call")];
+    always.iter().chain(transcoding).chain(enveloped).copied().map(bind).collect()
 }
