@@ -249,7 +249,7 @@ impl CodeDir {
 
 /// Opens the store, and says what was found in its directory.
 fn open_store(config: &Config, services: &Services) -> Result<Arc<PlanStore>, Failure> {
-    let kernels = kernels::builtin_with(services.clone());
+    let kernels = kernels::builtin_with(services);
     let opened = PlanStore::open(config.store(kernels, kernels::serve_env()));
     let (store, recovery) = opened.map_err(|error| {
         let in_use = matches!(error, OpenError::InUse { .. });
