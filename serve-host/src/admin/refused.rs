@@ -93,7 +93,16 @@ fn guest(error: &LoadError, text: String) -> Problem {
         LoadError::Compile(CompileError::Cache(error)) if is_full(error.kind()) => Kind::StorageFull,
         LoadError::Compile(CompileError::Cache(_)) => Kind::NotSaved,
         LoadError::Compile(CompileError::Run(_)) | LoadError::Engine(_) => Kind::Internal,
-        _ => Kind::InvalidPackage,
+        LoadError::Compile(_)
+        | LoadError::CommandAbi
+        | LoadError::ExportType { .. }
+        | LoadError::ImportType { .. }
+        | LoadError::Memory { .. }
+        | LoadError::MissingExport(_)
+        | LoadError::MissingMemory
+        | LoadError::Start(_)
+        | LoadError::UnknownImports(_)
+        | _ => Kind::InvalidPackage,
     };
     Problem::new(kind, text)
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use exec_plan::{GraphErrors, InvalidGraphName, ReleaseId};
+use exec_plan::{GraphErrors, InvalidGraphName};
 use kernels_wasm::LoadError;
 use packages::PackageError;
 use proto_json::SchemaError;
@@ -35,14 +35,14 @@ pub enum DeployError {
         id: String,
     },
     /// Another id has the same version of the same route.
-    #[error("{id} would be {route}@{}, which {other} is already", release.version)]
+    #[error("{id} would be {route}@{version}, which {other} is already")]
     SameVersion {
         /// The id that was to be deployed.
         id: String,
         /// Its route.
         route: String,
-        /// The release.
-        release: ReleaseId,
+        /// The version of its graph.
+        version: String,
         /// The id that is deployed.
         other: String,
     },
@@ -94,8 +94,9 @@ fn load_prefix(error: &SourceError) -> &'static str {
 
 /// The words of the original before what it says of a guest.
 fn guest_prefix(error: &LoadError) -> &'static str {
-    match error {
-        LoadError::Compile(_) => "failed to load package: failed to compile WASM module: ",
-        _ => "failed to deploy to runtime: failed to initialize: ",
+    if matches!(error, LoadError::Compile(_)) {
+        "failed to load package: failed to compile WASM module: "
+    } else {
+        "failed to deploy to runtime: failed to initialize: "
     }
 }

@@ -464,7 +464,7 @@ impl Inner {
             Some(other) => Err(DeployError::SameVersion {
                 id: package.service_id().to_owned(),
                 route: package.route().to_owned(),
-                release: other.release(),
+                version: other.version.to_string(),
                 other: other.id.clone(),
             }),
             None => Ok((plan.version().clone(), plan.hash())),
