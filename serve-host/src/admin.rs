@@ -15,9 +15,11 @@ mod changes;
 mod graphs;
 mod input;
 mod openapi;
+mod packages;
 mod probes;
 mod problem;
 mod readiness;
+mod refused;
 mod server;
 mod view;
 
@@ -38,6 +40,7 @@ pub use self::problem::{Problem, ProblemError};
 pub use self::readiness::{Phase, Readiness};
 pub use self::server::AdminServer;
 use crate::config;
+use crate::deploy::Deployer;
 use crate::metrics::Metrics;
 use crate::stats::StatsSnapshot;
 
@@ -45,6 +48,8 @@ use crate::stats::StatsSnapshot;
 pub struct ControlPlane {
     /// The graphs.
     pub store: Arc<PlanStore>,
+    /// Who deploys packages.
+    pub deployer: Deployer,
     /// Where the figures come from.
     pub stats: StatsSource,
     /// What `/metrics` renders.
@@ -66,6 +71,7 @@ struct Shared(Arc<SharedState>);
 
 struct SharedState {
     store: Arc<PlanStore>,
+    deployer: Deployer,
     stats: StatsSource,
     metrics: Arc<Metrics>,
     readiness: Readiness,
@@ -82,6 +88,7 @@ impl ControlPlane {
         let state = Shared(Arc::new(SharedState {
             changes: Changes::new(self.limits.max_waiting_changes),
             store: self.store,
+            deployer: self.deployer,
             stats: self.stats,
             metrics: self.metrics,
             readiness: self.readiness,
@@ -116,6 +123,10 @@ impl ControlPlane {
             .routes(routes!(graphs::pin))
             .routes(routes!(graphs::withdraw))
             .routes(routes!(graphs::document, graphs::evict))
+            .routes(routes!(packages::list))
+            .routes(routes!(packages::deploy))
+            .routes(routes!(packages::undeploy_nothing))
+            .routes(routes!(packages::show, packages::undeploy))
             .routes(routes!(probes::stats))
             .routes(routes!(probes::health))
             .routes(routes!(probes::alive))

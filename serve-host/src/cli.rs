@@ -6,8 +6,10 @@
 
 mod admin_client;
 mod call;
+pub(crate) mod compile_guest;
 mod completions;
 mod config_show;
+mod deploy;
 pub(crate) mod exit;
 pub(crate) mod graph;
 mod grpc;
@@ -15,8 +17,10 @@ mod message;
 pub(crate) mod output;
 mod package;
 mod reflection;
+mod services;
 pub(crate) mod settings;
 mod stats;
+mod undeploy;
 
 use std::path::PathBuf;
 
@@ -69,6 +73,12 @@ pub(crate) enum Tool {
     /// Check, inspect and make packages, without a host.
     #[command(subcommand)]
     Package(package::PackageCommand),
+    /// Deploy a package: a file from here, or a URL that the host fetches.
+    Deploy(deploy::DeployArgs),
+    /// Undeploy a service.
+    Undeploy(undeploy::UndeployArgs),
+    /// List the deployed services of a host.
+    Services(services::ServicesArgs),
     /// Call a method of a gRPC server.
     Call(call::CallArgs),
     /// Show the figures of a running host.
@@ -78,6 +88,9 @@ pub(crate) enum Tool {
     Config(config_show::ConfigCommand),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
+    /// Compile a guest, for the host that started this.
+    #[command(hide = true)]
+    CompileGuest(compile_guest::CompileGuestArgs),
 }
 
 /// `okra serve`: every key of the configuration is a flag.
@@ -121,10 +134,14 @@ pub(crate) fn run(tool: Tool, global: &Global) -> Result<Exit, Failure> {
     match tool {
         Tool::Graph(command) => graph::run(command, global, &output),
         Tool::Package(command) => package::run(&command, &output),
+        Tool::Deploy(args) => deploy::run(&args, global, &output),
+        Tool::Undeploy(args) => undeploy::run(&args, global, &output),
+        Tool::Services(args) => services::run(&args, global, &output),
         Tool::Call(args) => call::run(&args, &output),
         Tool::Stats(args) => stats::run(&args, global, &output),
         Tool::Config(command) => config_show::run(&command, global, &output),
         Tool::Completions(args) => completions::run(&args, &output),
+        Tool::CompileGuest(args) => compile_guest::run(&args),
     }
 }
 

@@ -10,9 +10,23 @@
 //! when it fails; all after it can be done again.
 
 mod books;
+mod error;
+mod graph;
+mod guest;
 mod ledger;
+mod line;
+mod pipeline;
+mod progress;
 mod shelf;
 mod source;
 
+pub use self::books::{BooksError, Standing};
+pub use self::error::{DeployError, UndeployError};
+pub use self::pipeline::{
+    DeployParts, DeployRequest, DeploySettings, Deployed, Deployer, LoadedPackages, Origin, PackageStatus,
+    QueuedDeploy,
+};
+pub(crate) use self::progress::STEPS;
+pub use self::progress::{DeployProgress, DeployStep};
 pub use self::shelf::{PackageFinding, ShelfError};
 pub use self::source::{InvalidDigest, PackageDigest, S3Settings, SourceError, SourceSettings};

@@ -29,6 +29,7 @@ use self::health::Health;
 use self::reflection::{Alpha, Reflection};
 use crate::accept::port::{BoxError, FallbackBody, FallbackRequestBody};
 use crate::admin::Readiness;
+use crate::schemas::Schemas;
 
 /// A service, and the descriptors it is described by.
 #[derive(Clone, Debug)]
@@ -41,6 +42,18 @@ pub struct Described {
 
 /// Gives the services that serve now and have descriptors.
 pub type DescribedServices = Arc<dyn Fn() -> Vec<Described> + Send + Sync>;
+
+/// The services that the store serves and these schemas describe.
+pub fn described_services(store: Arc<PlanStore>, schemas: Schemas) -> DescribedServices {
+    Arc::new(move || {
+        let served = store.services().into_iter();
+        let described = served.filter_map(|(service, label)| {
+            let descriptors = schemas.find(&label, &service)?.schema().descriptor_set().clone();
+            Some(Described { service, descriptors })
+        });
+        described.collect()
+    })
+}
 
 /// Where the answers come from.
 pub struct DiscoverySources {

@@ -4,14 +4,19 @@ mod cli;
 mod signals;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use exec_plan::{GraphName, OpenError, PlanStore, Recovery};
+use kernels::Services;
+use kernels_wasm::{Engine, EngineOptions};
 use serde_json::json;
 use serve_host::admin::{AdminServer, AdminToken, ControlPlane, Readiness, StatsSource};
 use serve_host::config::Config;
+use serve_host::deploy::{DeployParts, LoadedPackages, ShelfError};
+use serve_host::discovery::{DISCOVERY_PATHS, Discovery, DiscoverySources, described_services};
 use serve_host::logs::{self, SinkGuard};
 use serve_host::metrics::{Metrics, MetricsSources};
 use serve_host::schemas::Schemas;
@@ -25,6 +30,9 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::cli::{Cli, Command, Global, ServeArgs, graph};
 use crate::signals::Signals;
+
+/// Instances of guests that live at a time, of all packages together.
+const MAX_INSTANCES: u32 = 256;
 
 /// How long the control plane may take to finish its last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -54,12 +62,14 @@ fn serve(args: &ServeArgs, global: &Global, output: &Output) -> Result<Exit, Fai
     }
     let log = logs::install(&config.log, output.has_color()).map_err(|error| failed("cannot log", &error))?;
     loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let store = open_store(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("cannot start a runtime", &error))?;
+    let code = CodeDir::of(config);
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(|error| failed("cannot listen for signals", &error))?;
-        let running = Running::start(config, store, token, &log, output).await?;
+        let packages = load_packages(config, &code).await?;
+        let store = open_store(config, packages.services())?;
+        let running = Running::start(config, store, packages, token, &log, output).await?;
         signals.next().await;
         tokio::select! {
             exit = running.end(config) => Ok(exit),
@@ -70,6 +80,7 @@ fn serve(args: &ServeArgs, global: &Global, output: &Output) -> Result<Exit, Fai
         }
     });
     runtime.shutdown_background();
+    code.remove();
     exit
 }
 
@@ -78,6 +89,8 @@ struct Running {
     host: ServeHost,
     server: Arc<Server>,
     readiness: Readiness,
+    /// Ends what goes on for as long as its client likes: watches of health.
+    leave: CancellationToken,
     /// Ends the control plane and the watching of files.
     stop: CancellationToken,
     admin: JoinHandle<()>,
@@ -88,10 +101,14 @@ impl Running {
     async fn start(
         config: &Config,
         store: Arc<PlanStore>,
+        packages: LoadedPackages,
         token: Option<AdminToken>,
         log: &SinkGuard,
         output: &Output,
     ) -> Result<Self, Failure> {
+        let schemas = packages.schemas().clone();
+        let (deployer, findings) = packages.start(store.clone());
+        findings.iter().for_each(|finding| tracing::warn!("{finding}"));
         let folder = publish_folder(config, &store)?;
         choose_default(config, &store)?;
         if store.list().iter().all(|graph| graph.serving.is_none()) {
@@ -100,15 +117,25 @@ impl Running {
         let host = ServeHost::new(store.clone(), config.host())
             .map_err(|error| failed("cannot start the request pool", &error))?;
         let grpc = GrpcService::new(Arc::new(host.clone()), config.transport());
-        let gateway = Gateway::new(host.clone(), grpc.clone(), schemas(config)?, config.cors());
-        let service = ServerConfig { fallback: Some(Fallback::new(gateway)), ..config.server() };
+        let gateway = Gateway::new(host.clone(), grpc.clone(), schemas.clone(), config.cors());
+        let (readiness, leave) = (Readiness::default(), CancellationToken::new());
+        let discovery = Discovery::new(
+            DiscoverySources {
+                store: store.clone(),
+                described: described_services(store.clone(), schemas),
+                readiness: readiness.clone(),
+                stop: leave.clone(),
+            },
+            gateway,
+        );
+        let fallback = Fallback::new(discovery).claiming(DISCOVERY_PATHS);
+        let service = ServerConfig { fallback: Some(fallback), ..config.server() };
         let server = Server::bind(service, grpc).map_err(|error| not_bound("service", &error))?;
         let server = Arc::new(server);
         let admin = AdminServer::bind(config.admin_address()).await;
         let admin = admin.map_err(|error| not_bound("admin", &error))?;
         let admin_address = admin.address();
 
-        let readiness = Readiness::default();
         let stats: StatsSource = Arc::new({
             let host = host.clone();
             move || host.stats()
@@ -124,6 +151,7 @@ impl Running {
         let limits = config.admin.clone();
         let plane = ControlPlane {
             store,
+            deployer,
             stats,
             metrics,
             readiness: readiness.clone(),
@@ -140,7 +168,7 @@ impl Running {
         std::mem::forget((host.clone(), server.clone()));
         readiness.serving();
         announce(server.local_addr(), admin_address, output);
-        Ok(Self { host, server, readiness, stop, admin })
+        Ok(Self { host, server, readiness, leave, stop, admin })
     }
 
     /// Not ready, then nothing new, then what is in flight to its end, and never later than was said.
@@ -150,6 +178,7 @@ impl Running {
         tracing::info!(lame_duck_ms = ms(lame_duck), grace_ms = ms(grace), "draining");
         self.readiness.draining();
         sleep(lame_duck).await;
+        self.leave.cancel();
         let report = self.server.drain(grace).await;
         self.host.close();
         self.stop.cancel();
@@ -171,9 +200,57 @@ fn token(config: &Config) -> Result<Option<AdminToken>, Failure> {
     })
 }
 
+/// Loads what was deployed before, and says what was found: graphs that run a package need it there.
+async fn load_packages(config: &Config, code: &CodeDir) -> Result<LoadedPackages, Failure> {
+    let slots = config.host().pool_threads.0.get().saturating_sub(1);
+    let engine = Engine::new(EngineOptions {
+        overrun_slots: slots,
+        max_instances: MAX_INSTANCES,
+        cache: Some(code.path.clone()),
+        compiler: Some(cli::compile_guest::command()),
+    });
+    let engine = engine.map_err(|error| failed("cannot run packages", &error))?;
+    let parts = DeployParts { services: Services::new(), schemas: schemas(config)?, engine };
+    let data_dir = config.graphs.data_dir.as_deref();
+    let packages = LoadedPackages::load(config.deploy(), parts, data_dir).await.map_err(|error| {
+        let in_use = matches!(error, ShelfError::InUse { .. });
+        let exit = if in_use { Exit::Conflict } else { Exit::Failure };
+        Failure::new(exit, format!("cannot open the packages: {}", with_causes(&error)))
+            .with_help("set data_dir to a directory of this host alone, which it may write")
+    })?;
+    packages.findings().iter().for_each(|finding| tracing::warn!("{finding}"));
+    Ok(packages)
+}
+
+/// Where compiled guests are kept: in the data directory, else as long as this process lasts.
+struct CodeDir {
+    path: PathBuf,
+    is_own: bool,
+}
+
+impl CodeDir {
+    fn of(config: &Config) -> Self {
+        match &config.graphs.data_dir {
+            Some(dir) => Self { path: dir.join("cache"), is_own: false },
+            None => {
+                let name = format!("okra-code-{}", std::process::id());
+                Self { path: std::env::temp_dir().join(name), is_own: true }
+            }
+        }
+    }
+
+    fn remove(&self) {
+        if self.is_own {
+            // Not there if nothing was compiled; and what cannot be removed is the system's to clear.
+            let _left_over = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
 /// Opens the store, and says what was found in its directory.
-fn open_store(config: &Config) -> Result<Arc<PlanStore>, Failure> {
-    let opened = PlanStore::open(config.store(kernels::builtin(), kernels::serve_env()));
+fn open_store(config: &Config, services: &Services) -> Result<Arc<PlanStore>, Failure> {
+    let kernels = kernels::builtin_with(services);
+    let opened = PlanStore::open(config.store(kernels, kernels::serve_env()));
     let (store, recovery) = opened.map_err(|error| {
         let in_use = matches!(error, OpenError::InUse { .. });
         let exit = if in_use { Exit::Conflict } else { Exit::Failure };

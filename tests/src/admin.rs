@@ -87,6 +87,31 @@ impl Admin {
         self.request(Method::POST, path, Bytes::copy_from_slice(body.as_bytes())).await
     }
 
+    /// Deletes what is at `path`.
+    ///
+    /// # Errors
+    /// If no HTTP answer comes.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Response> {
+        self.request(Method::DELETE, path, Bytes::new()).await
+    }
+
+    /// Posts bytes to `path`.
+    ///
+    /// # Errors
+    /// If no HTTP answer comes.
+    pub async fn upload(&self, path: &str, body: Bytes) -> anyhow::Result<Response> {
+        self.send(Method::POST, path, ("application/octet-stream", "*/*"), body).await
+    }
+
+    /// Posts JSON to `path`, and wants a line for each step.
+    ///
+    /// # Errors
+    /// If no HTTP answer comes.
+    pub async fn post_for_lines(&self, path: &str, body: &Value) -> anyhow::Result<Response> {
+        let kinds = ("application/json", "application/x-ndjson");
+        self.send(Method::POST, path, kinds, body.to_string().into()).await
+    }
+
     /// `GET /api/v1/stats`.
     ///
     /// # Errors
@@ -105,6 +130,16 @@ impl Admin {
     }
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Response> {
+        self.send(method, path, ("application/json", "*/*"), body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        (sent, accepted): (&str, &str),
+        body: Bytes,
+    ) -> anyhow::Result<Response> {
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
@@ -112,7 +147,8 @@ impl Admin {
             .method(method)
             .uri(path)
             .header("host", self.address.to_string())
-            .header("content-type", "application/json")
+            .header("content-type", sent)
+            .header("accept", accepted)
             .body(Full::new(body))?;
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();

@@ -16,6 +16,7 @@ pub mod graph;
 pub mod greet;
 pub mod http;
 pub mod load;
+pub mod package;
 pub mod process;
 pub mod proving;
 pub mod raw;

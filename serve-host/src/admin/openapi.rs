@@ -22,6 +22,7 @@ use super::problem::{ProblemDocument, ProblemError};
     components(schemas(ProblemDocument, ProblemError)),
     tags(
         (name = "graphs", description = "Graphs, their versions and which of them serves."),
+        (name = "packages", description = "Deployed packages, and the services they are."),
         (name = "figures", description = "What the host counts."),
         (name = "probes", description = "Whether the host lives and takes calls.")
     )
@@ -54,7 +55,10 @@ pub(super) fn render(document: &utoipa::openapi::OpenApi) -> String {
 fn complete(operation: &mut Operation, open: bool) {
     let door = [
         ("401", "The token is missing or wrong."),
-        ("429", "Too many wrong tokens came from this address, or too many changes wait; try again later."),
+        (
+            "429",
+            "Too many wrong tokens came from this address, or too many changes or deploys wait; try again later.",
+        ),
     ];
     let everywhere = [
         ("403", "The request comes from a page of another site, or calls the host by a strange name."),

@@ -157,7 +157,7 @@ pub(super) async fn metrics(State(state): State<Shared>) -> Result<Response, Pro
 }
 
 /// A time to the second, in UTC.
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

@@ -16,6 +16,8 @@ use exec_plan::{DiskError, EvictError, GraphErrors, PublishError, StageError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::packages::DEPLOY_PATH;
+
 /// A refusal, or a failure.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<ProblemDocument>);
@@ -72,6 +74,7 @@ pub(super) enum Kind {
     Forbidden,
     Internal,
     InvalidGraph,
+    InvalidPackage,
     MethodNotAllowed,
     NotFound,
     NotSaved,
@@ -81,6 +84,7 @@ pub(super) enum Kind {
     TooLarge,
     TooMany,
     Unauthorized,
+    Unfetched,
     UnsupportedType,
 }
 
@@ -97,6 +101,9 @@ impl Kind {
             }
             Self::InvalidGraph => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "urn:okra:problem:invalid-graph", "invalid graph")
+            }
+            Self::InvalidPackage => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "urn:okra:problem:invalid-package", "invalid package")
             }
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "urn:okra:problem:method-not-allowed", "method not allowed")
@@ -120,6 +127,9 @@ impl Kind {
             }
             Self::Unauthorized => {
                 (StatusCode::UNAUTHORIZED, "urn:okra:problem:unauthorized", "a token is needed")
+            }
+            Self::Unfetched => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "urn:okra:problem:unfetched", "the source cannot be read")
             }
             Self::UnsupportedType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "urn:okra:problem:unsupported-type", "unsupported type")
@@ -156,6 +166,29 @@ impl Problem {
         self
     }
 
+    /// Says how to mend it. The words that older clients read stay as they are.
+    pub(super) fn with_help(mut self, sentence: &str) -> Self {
+        self.0.detail = format!("{}; {sentence}", self.0.detail);
+        self
+    }
+
+    /// Says the same in other words.
+    pub(super) fn saying(mut self, text: String) -> Self {
+        self.0.detail.clone_from(&text);
+        self.0.error = text;
+        self
+    }
+
+    /// Gives older clients the words that they know for it.
+    pub(super) fn known_as(mut self, error: &str) -> Self {
+        error.clone_into(&mut self.0.error);
+        self
+    }
+
+    pub(super) fn into_document(self) -> Box<ProblemDocument> {
+        self.0
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.0.status
@@ -169,8 +202,12 @@ impl Problem {
         Self::new(Kind::Internal, "the request failed in a way that is not its fault; the log knows more")
     }
 
+    pub(super) fn too_many(detail: impl Into<String>) -> Self {
+        Self::new(Kind::TooMany, detail).with_header(RETRY_AFTER, "1")
+    }
+
     pub(super) fn too_many_changes() -> Self {
-        Self::new(Kind::TooMany, "too many changes wait already").with_header(RETRY_AFTER, "1")
+        Self::too_many("too many changes wait already")
     }
 
     pub(super) fn too_many_failures() -> Self {
@@ -225,7 +262,7 @@ impl From<DiskError> for Problem {
     fn from(error: DiskError) -> Self {
         let detail = chain(&error);
         match error {
-            DiskError::Failed { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            DiskError::Failed { source, .. } if is_full(source.kind()) => {
                 Self::new(Kind::StorageFull, detail)
             }
             DiskError::ReadOnly { .. } => Self::new(Kind::ReadOnly, detail),
@@ -276,6 +313,11 @@ impl From<EvictError> for Problem {
     }
 }
 
+/// Whether there is no room: on the disk, in a quota, or in the largest file that may be.
+pub(super) fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
 /// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -299,6 +341,10 @@ pub(super) async fn method_not_allowed(uri: Uri) -> Problem {
 
 /// Answers for a handler that takes too long.
 pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    if request.uri().path() == DEPLOY_PATH {
+        // A deploy has limits of its own for each of its parts.
+        return next.run(request).await;
+    }
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(Kind::TimedOut, "the request was not answered in time").into_response(),

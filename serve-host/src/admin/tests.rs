@@ -4,12 +4,15 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
 use exec_plan::StoreOptions;
 use http_body_util::BodyExt;
+use kernels_wasm::{Engine, EngineOptions};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
 use crate::config::{ByteSize, Config};
+use crate::deploy::{DeployParts, LoadedPackages};
 use crate::metrics::MetricsSources;
+use crate::schemas::Schemas;
 use crate::stats::Stats;
 
 /// A control plane over a store in memory.
@@ -42,6 +45,18 @@ fn graph(name: &str, version: &str, says: &str) -> String {
     .to_string()
 }
 
+/// A deployer of a host that keeps nothing.
+fn deployer(store: Arc<PlanStore>) -> Deployer {
+    let options = EngineOptions { overrun_slots: 1, max_instances: 4, cache: None, compiler: None };
+    let parts = DeployParts {
+        services: kernels::Services::new(),
+        schemas: Schemas::default(),
+        engine: Engine::new(options).unwrap(),
+    };
+    let loading = LoadedPackages::load(Config::default().deploy(), parts, None);
+    futures_util::FutureExt::now_or_never(loading).unwrap().unwrap().start(store).0
+}
+
 impl Plane {
     fn new() -> Self {
         Self::with(config::Admin::default(), None)
@@ -63,6 +78,7 @@ impl Plane {
         });
         let plane = ControlPlane {
             store: store.clone(),
+            deployer: deployer(store.clone()),
             stats,
             metrics: Arc::new(metrics),
             readiness: readiness.clone(),

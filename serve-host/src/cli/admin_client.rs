@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -27,6 +28,15 @@ pub(crate) struct AdminArgs {
     /// A file with the host's token [default: admin.token_file of the configuration].
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+/// What a request brings.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// A JSON document.
+    Json(Bytes),
+    /// Any bytes.
+    Bytes(Bytes),
 }
 
 /// A control plane to talk to.
@@ -65,6 +75,13 @@ const MAX_ANSWER: usize = 64 << 20;
 /// How long a request may take: a publish may compile a large graph and wait for others.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a request may take that tells what it does meanwhile: a deploy may fetch and compile, and wait
+/// for others that do.
+const LONG_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// One JSON document a line.
+const LINES: &str = "application/x-ndjson";
+
 impl AdminClient {
     pub(crate) fn new(args: &AdminArgs, global: &Global) -> Result<Self, Failure> {
         let config = match (&args.admin, &args.token_file) {
@@ -89,61 +106,130 @@ impl AdminClient {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Value, Failure> {
-        let answering = self.answer(method, path, body);
+        let answering = self.answer(method, path, body.map(Content::Json));
         let (status, body) = tokio::time::timeout(TIMEOUT, answering).await.map_err(|_| {
             Failure::new(Exit::Unavailable, format!("{} did not answer within {TIMEOUT:?}", self.authority))
         })??;
+        self.read(status, &body)
+    }
+
+    /// Asks for something that takes its time, hears of what happens meanwhile, and gives the last line.
+    pub(crate) async fn follow(
+        &self,
+        method: Method,
+        path: &str,
+        content: Content,
+        mut hear: impl FnMut(&Value),
+    ) -> Result<Value, Failure> {
+        let following = async {
+            let response = self.send(method, path, Some(content), LINES).await?;
+            let status = response.status();
+            let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+            if !status.is_success() || kind != Some(LINES) {
+                let body = self.collect(response.into_body()).await?;
+                return self.read(status, &body);
+            }
+            let (mut body, mut waiting, mut last) = (response.into_body(), BytesMut::new(), Value::Null);
+            while let Some(frame) = body.frame().await {
+                let Ok(part) = frame.map_err(|error| self.unreachable(&error))?.into_data() else { continue };
+                if waiting.len() + part.len() > MAX_ANSWER {
+                    return Err(too_large());
+                }
+                waiting.put(part);
+                while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
+                    last = parse(&waiting.split_to(end + 1).freeze(), &self.authority)?;
+                    hear(&last);
+                }
+            }
+            Ok(last)
+        };
+        tokio::time::timeout(LONG_TIMEOUT, following).await.map_err(|_| {
+            Failure::new(
+                Exit::Unavailable,
+                format!("{} was not done within {LONG_TIMEOUT:?}", self.authority),
+            )
+        })?
+    }
+
+    /// The failure that a problem means.
+    pub(crate) fn problem(&self, problem: &Value) -> Failure {
+        let status = problem["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.failure(status, &Bytes::from(problem.to_string()))
+    }
+
+    fn read(&self, status: StatusCode, body: &Bytes) -> Result<Value, Failure> {
         if status.is_success() {
-            return if body.is_empty() { Ok(Value::Null) } else { parse(&body, &self.authority) };
+            return if body.is_empty() { Ok(Value::Null) } else { parse(body, &self.authority) };
         }
-        Err(self.failure(status, &body))
+        Err(self.failure(status, body))
     }
 
     async fn answer(
         &self,
         method: Method,
         path: &str,
-        body: Option<Bytes>,
+        content: Option<Content>,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let unreachable = |error: &dyn std::fmt::Display| {
-            Failure::new(
-                Exit::Unavailable,
-                format!("cannot reach the control plane at {}: {error}", self.authority),
-            )
-            .with_help("is `okra serve` running? name its admin port with --admin HOST:PORT")
-        };
-        let stream = TcpStream::connect(&self.authority).await.map_err(|error| unreachable(&error))?;
+        let response = self.send(method, path, content, "application/json").await?;
+        let status = response.status();
+        Ok((status, self.collect(response.into_body()).await?))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content: Option<Content>,
+        accept: &str,
+    ) -> Result<Response<Incoming>, Failure> {
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
+            handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(&error))?;
         tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", &self.authority)
-            .header("accept", "application/json");
+            .header("accept", accept);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        if body.is_some() {
-            request = request.header("content-type", "application/json");
-        }
+        let body = match content {
+            None => Bytes::new(),
+            Some(Content::Json(body)) => {
+                request = request.header("content-type", "application/json");
+                body
+            }
+            Some(Content::Bytes(body)) => {
+                request = request.header("content-type", "application/octet-stream");
+                body
+            }
+        };
         let request = request
-            .body(Full::new(body.unwrap_or_default()))
+            .body(Full::new(body))
             .map_err(|error| Failure::new(Exit::Usage, format!("cannot ask for {path}: {error}")))?;
-        let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
-        let status = response.status();
-        let mut body = response.into_body();
+        sender.send_request(request).await.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn collect(&self, mut body: Incoming) -> Result<Bytes, Failure> {
         let mut data = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            if let Ok(part) = frame.map_err(|error| unreachable(&error))?.into_data() {
+            if let Ok(part) = frame.map_err(|error| self.unreachable(&error))?.into_data() {
                 if data.len() + part.len() > MAX_ANSWER {
-                    let message = format!("the answer is larger than {MAX_ANSWER} bytes");
-                    return Err(Failure::new(Exit::Failure, message));
+                    return Err(too_large());
                 }
                 data.put(part);
             }
         }
-        Ok((status, data.freeze()))
+        Ok(data.freeze())
+    }
+
+    fn unreachable(&self, error: &dyn std::fmt::Display) -> Failure {
+        let message = format!("cannot reach the control plane at {}: {error}", self.authority);
+        Failure::new(Exit::Unavailable, message)
+            .with_help("is `okra serve` running? name its admin port with --admin HOST:PORT")
     }
 
     fn failure(&self, status: StatusCode, body: &Bytes) -> Failure {
@@ -168,6 +254,10 @@ impl AdminClient {
             _ => failure,
         }
     }
+}
+
+fn too_large() -> Failure {
+    Failure::new(Exit::Failure, format!("the answer is larger than {MAX_ANSWER} bytes"))
 }
 
 fn parse(body: &Bytes, authority: &str) -> Result<Value, Failure> {

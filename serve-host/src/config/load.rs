@@ -321,9 +321,9 @@ fn unknown(origin: Origin, path: &str, keys: &[Key]) -> Mistake {
 
 /// The strings of an array, as a flag would give them; `None` if they could not be told apart again.
 fn joined(items: &[Spanned<DeValue<'_>>]) -> Option<String> {
-    let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
-        DeValue::String(text) if !text.contains(SEPARATOR) => Some(text.to_string()),
-        _ => None,
+    let text = |item: &Spanned<DeValue<'_>>| {
+        let text = item.get_ref().as_str().filter(|text| !text.contains(SEPARATOR));
+        text.map(str::to_owned)
     };
     Some(items.iter().map(text).collect::<Option<Vec<_>>>()?.join(&SEPARATOR.to_string()))
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use exec_plan::{EnvSchema, KernelRegistry, StoreOptions};
+use packages::PackageLimits;
 
 use super::choice::{Compression, Transport};
 use super::scalar::Threads;
@@ -13,7 +14,7 @@ use super::{
     Admission, Config, Connections, Cors, Graphs, Http1, Http2, Messages, Packages, Service, Services,
 };
 use crate::accept::ServerConfig;
-use crate::deploy::{S3Settings, SourceSettings};
+use crate::deploy::{DeploySettings, S3Settings, SourceSettings};
 use crate::gateway::CorsConfig;
 use crate::grpc::compression::ResponseCompression;
 use crate::host::HostConfig;
@@ -69,12 +70,27 @@ impl Config {
         }
     }
 
-    /// From where packages may be fetched.
-    pub fn package_sources(&self) -> SourceSettings {
+    /// How packages are deployed.
+    pub fn deploy(&self) -> DeploySettings {
+        let Packages { max_package, max_unpacked, max_waiting, timeout, .. } = &self.packages;
+        let limits = PackageLimits {
+            compressed_bytes: max_package.0,
+            unpacked_bytes: max_unpacked.0,
+            ..PackageLimits::default()
+        };
+        DeploySettings {
+            sources: self.package_sources(),
+            limits,
+            max_waiting: *max_waiting,
+            timeout: *timeout,
+        }
+    }
+
+    fn package_sources(&self) -> SourceSettings {
         let Packages {
             roots,
             max_package,
-            // These are the pipeline's.
+            // These are not about sources.
             max_unpacked: _,
             max_waiting: _,
             timeout: _,

@@ -6,7 +6,6 @@
 //! [`Books::settle`] sees which. What fails before that moment is undone at once and leaves no file.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use exec_plan::{
     DiskError, DiskWatch, GraphSource, GraphStatus, InstallError, Installed, PlanStore, PublishError,
@@ -26,7 +25,8 @@ pub(crate) struct Books {
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BooksError {
+#[non_exhaustive]
+pub enum BooksError {
     /// It could not be written down.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -51,7 +51,7 @@ pub(crate) struct Retired {
 
 /// How a deployed package serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// On the plain route.
     Active,
     /// For calls that ask for its version.
@@ -117,11 +117,6 @@ impl Books {
 impl Books {
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
-    }
-
-    /// Why nothing is changed any more, if so.
-    pub(crate) fn read_only(&self) -> Option<&Arc<str>> {
-        self.shelf.as_ref()?.read_only()
     }
 }
 

@@ -281,11 +281,6 @@ impl Shelf {
         findings.extend(removed.map(|digest| PackageFinding::Leftover { file: package_file(digest) }));
         Ok(())
     }
-
-    /// Why nothing more is written, if so.
-    pub(crate) fn read_only(&self) -> Option<&std::sync::Arc<str>> {
-        self.disk.read_only()
-    }
 }
 
 // === impl PackageFinding ===

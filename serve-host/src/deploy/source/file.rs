@@ -23,10 +23,15 @@ pub(super) fn read(path: &Path, roots: &[PathBuf], limit: usize) -> Result<Bytes
     let is_inside = |place: &Path| canonical.iter().any(|root| place.starts_with(root));
     // Whoever may not read there is not told what is there either.
     let spelled_inside = roots.iter().chain(&canonical).any(|root| spelled(path).starts_with(root));
-    let unreadable = |source: io::Error| match source.kind() {
-        _ if !spelled_inside => outside(),
-        io::ErrorKind::NotFound => SourceError::FileNotFound { path: path.to_owned() },
-        _ => SourceError::Unreadable { path: path.to_owned(), source },
+    let unreadable = |source: io::Error| {
+        let path = path.to_owned();
+        if !spelled_inside {
+            SourceError::OutsideRoots { path }
+        } else if source.kind() == io::ErrorKind::NotFound {
+            SourceError::FileNotFound { path }
+        } else {
+            SourceError::Unreadable { path, source }
+        }
     };
     let place = fs::canonicalize(path).map_err(unreadable)?;
     if !is_inside(&place) {

@@ -1,0 +1,580 @@
+//! Packages are deployed, replaced, undeployed and found again: by curl's own lines, by the command line,
+//! over uploads, beside each other, across restarts and kills.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::admin::Response;
+use tests::clients::{go_tool, run};
+use tests::package::{Orders, Packed, pack};
+use tests::rpc::{Call, Code};
+use tests::server::{Okra, Serve, okra};
+use tests::{eventually, long_form, say};
+
+const DEPLOY: &str = "/api/v1/packages/deploy";
+
+/// `PlaceRequest {{ item: "x" }}`.
+const REQUEST: &[u8] = b"\x0a\x01x";
+
+async fn deploy(okra: &Okra, package: &Packed, replaces: bool) -> anyhow::Result<Response> {
+    okra.admin().upload(&format!("{DEPLOY}?override={replaces}"), package.bytes()?).await
+}
+
+async fn deployed(okra: &Okra, package: &Packed) -> anyhow::Result<Value> {
+    deploy(okra, package, true).await?.json()
+}
+
+async fn services(okra: &Okra) -> anyhow::Result<Vec<Value>> {
+    let list = okra.admin().get("/api/v1/packages").await?.json()?;
+    Ok(list["services"].as_array().context("a list")?.clone())
+}
+
+/// What the plain route says: text, or the code.
+async fn said(okra: &Okra, version: Option<&'static str>) -> anyhow::Result<Result<String, Code>> {
+    let mut call = Call::new("/shop.Orders/place", REQUEST);
+    if let Some(version) = version {
+        call = call.metadata("okra-graph-version", version);
+    }
+    let reply = okra.client().await?.call(call).await?;
+    Ok(match reply.payload {
+        Some(payload) => Ok(String::from_utf8(payload.slice(2..).to_vec())?),
+        None => Err(reply.code),
+    })
+}
+
+fn problem(response: &Response) -> anyhow::Result<(u16, String)> {
+    let problem: Value = serde_json::from_slice(&response.body)?;
+    assert_eq!(problem["status"], response.status, "{problem}");
+    Ok((response.status, problem["error"].as_str().context("an error")?.to_owned()))
+}
+
+fn curl(arguments: &[&str]) -> anyhow::Result<String> {
+    run(Command::new("curl").args(["-sS"]).args(arguments))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_the_documentation_work() -> anyhow::Result<()> {
+    let package = Orders::saying("v1", "hello").pack()?;
+    let server = Serve::empty().flag("--packages-roots", package.root().display()).start().await?;
+    let (admin, service) = (server.admin().address(), server.service());
+    let json = ["-H", "Content-Type: application/json"];
+    let body = json!({ "source": package.source(), "override": false }).to_string();
+    let url = format!("http://{admin}{DEPLOY}");
+    let said = curl(&[&["-X", "POST", &url][..], &json, &["-d", &body]].concat())?;
+    let said: Value = serde_json::from_str(&said)?;
+    assert_eq!(said["service_id"], "shop.Orders.v1");
+    assert_eq!(said["status"], "deployed");
+    assert_eq!(said["endpoints"], json!(["/shop.Orders/place", "/shop.Orders/look"]));
+
+    for path in ["/shop.Orders/place", "/connect/shop.Orders/place"] {
+        let url = format!("http://{service}{path}");
+        let answer = curl(&[&["-X", "POST", &url][..], &json, &["-d", r#"{"item": "x"}"#]].concat())?;
+        assert_eq!(serde_json::from_str::<Value>(&answer)?, json!({ "said": "hello" }), "{path}");
+    }
+    let list: Value = serde_json::from_str(&curl(&[&format!("http://{admin}/api/v1/packages")])?)?;
+    let listed = &list["services"][0];
+    assert_eq!((&listed["id"], &listed["source"]), (&json!("shop.Orders.v1"), &json!(package.source())));
+    assert_eq!((&listed["active"], &listed["state"]), (&json!(true), &json!("active")));
+    assert!(listed["deployed_at"].as_str().is_some_and(|time| time.ends_with('Z')), "{listed}");
+
+    let status = ["-o", "/dev/null", "-w", "%{http_code}"];
+    let one = format!("http://{admin}/api/v1/packages/shop.Orders.v1");
+    assert_eq!(curl(&[&status[..], &["-X", "DELETE", &one]].concat())?, "204");
+    let url = format!("http://{service}/shop.Orders/place");
+    assert_eq!(curl(&[&status[..], &["-X", "POST", &url], &json, &["-d", "{}"]].concat())?, "404");
+    assert_eq!(self::said(&server, None).await?, Err(Code::Unimplemented));
+    assert_eq!(curl(&[&status[..], &["-X", "DELETE", &one]].concat())?, "404");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_deploys_lists_and_undeploys() -> anyhow::Result<()> {
+    let package = Orders::saying("v1", "hello").pack()?;
+    let server = Serve::empty().start().await?;
+    let admin = server.admin().address().to_string();
+    let file = package.path().to_string_lossy().into_owned();
+    let run = |arguments: &[&str]| okra(&[arguments, &["--json", "--admin", &admin]].concat());
+    let first = run(&["deploy", &file])?;
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    let said: Value = serde_json::from_str(&first.stdout)?;
+    assert_eq!((&said["service_id"], &said["status"]), (&json!("shop.Orders.v1"), &json!("deployed")));
+    let again = run(&["deploy", &file])?;
+    assert_eq!(again.status.code(), Some(5), "{again:?}");
+    assert!(again.stderr.contains("service shop.Orders.v1 already deployed"), "{again:?}");
+    assert_eq!(run(&["deploy", "--override", &file])?.status.code(), Some(0));
+    let digest = said["digest"].as_str().context("a digest")?;
+    assert_eq!(run(&["deploy", "--override", "--sha256", digest, &file])?.status.code(), Some(0));
+    assert_eq!(run(&["deploy", "--override", "--sha256", &"0".repeat(64), &file])?.status.code(), Some(3));
+    let listed: Value = serde_json::from_str(&run(&["services"])?.stdout)?;
+    assert_eq!(listed["services"][0]["id"], "shop.Orders.v1");
+    let text = okra(&["services", "--admin", &admin])?.stdout;
+    assert!(text.contains("shop.Orders.v1  active  shop.Orders@1.0.0"), "{text}");
+    assert_eq!(run(&["undeploy", "shop.Orders.v1"])?.status.code(), Some(0));
+    assert_eq!(run(&["undeploy", "shop.Orders.v1"])?.status.code(), Some(4));
+    assert_eq!(run(&["deploy", "/does/not/exist"])?.status.code(), Some(4));
+    assert_eq!(run(&["deploy", "http://host/x"])?.status.code(), Some(3));
+    assert_eq!(okra(&["services", "--admin", "127.0.0.1:1"])?.status.code(), Some(6));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_has_its_status_and_its_words() -> anyhow::Result<()> {
+    let good = Orders::saying("v1", "hello").pack()?;
+    let root = good.root();
+    let server = Serve::empty().flag("--packages-roots", root.display()).start().await?;
+    fs::write(root.join("empty"), "")?;
+    fs::write(root.join("nonsense"), "nonsense")?;
+    let file = |name: &str| format!("file://{}", root.join(name).display());
+    let cases = [
+        (json!({}), 400, "source is required"),
+        (json!({ "source": "" }), 400, "source is required"),
+        (json!({ "source": "not a url" }), 400, "unsupported source scheme: "),
+        (json!({ "source": "http://host/x" }), 400, "unsupported source scheme: http"),
+        (json!({ "source": "file:///etc/passwd" }), 400, "is not under a directory of packages.roots"),
+        (json!({ "source": file("../../etc/passwd") }), 400, "is not under a directory of packages.roots"),
+        (json!({ "source": file("absent") }), 404, "package file not found: stat "),
+        (json!({ "source": format!("file://{}", root.display()) }), 400, "is not a regular file"),
+        (json!({ "source": file("empty") }), 422, "failed to extract package"),
+        (json!({ "source": file("nonsense") }), 422, "failed to create gzip reader"),
+        (json!({ "source": "s3://bucket/key" }), 400, "packages.s3_buckets"),
+        (json!({ "source": good.source(), "sha256": "00" }), 422, "the package's SHA-256 is "),
+    ];
+    for (body, status, words) in cases {
+        let (found, error) = problem(&server.admin().post(DEPLOY, &body).await?)?;
+        assert_eq!(found, status, "{body}: {error}");
+        assert!(error.contains(words), "{body}: {error}");
+    }
+    let (status, error) = problem(&server.admin().post_text(DEPLOY, "{invalid").await?)?;
+    assert_eq!((status, error.as_str()), (400, "invalid request body"));
+    // A guest that is none, one that lacks what it must have, one that does not start.
+    let schema = "service S { go(input: A): A }\ntype A { b: String }\n";
+    let guests = [
+        (r#"(module (func (export "f")))"#, "handle_request function not found"),
+        (r#"(module (import "env" "missing" (func)) (func (export "handle_request")))"#, "handle_request"),
+    ];
+    for (text, words) in guests {
+        let package = pack(schema, &wat::parse_str(text)?)?;
+        let (status, error) = problem(&deploy(&server, &package, false).await?)?;
+        assert_eq!(status, 422, "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+    let package = pack(schema, b"\0asm\x01\0\0\0\xff")?;
+    let (status, error) = problem(&deploy(&server, &package, false).await?)?;
+    assert!(status == 422 && error.contains("failed to compile WASM module"), "{status} {error}");
+
+    assert_eq!(services(&server).await?, Vec::<Value>::new());
+    assert_eq!(deploy(&server, &good, false).await?.status, 200);
+    let (status, error) = problem(&deploy(&server, &good, false).await?)?;
+    assert!(status == 409 && error.contains("service shop.Orders.v1 already deployed"), "{status} {error}");
+    let (status, error) = problem(&server.admin().delete("/api/v1/packages/nobody").await?)?;
+    assert_eq!((status, error.as_str()), (404, "service not found"));
+    let (status, error) = problem(&server.admin().delete("/api/v1/packages/").await?)?;
+    assert_eq!((status, error.as_str()), (400, "service ID required"));
+    assert_eq!(server.admin().delete("/api/v1/packages").await?.status, 405);
+    assert_eq!(server.admin().get(DEPLOY).await?.status, 405);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_has_a_limit() -> anyhow::Result<()> {
+    let server = Serve::empty().flag("--packages-max-package", "10KiB").start().await?;
+    let (status, _) = problem(&server.admin().upload(DEPLOY, Bytes::from(vec![0; 10 << 10])).await?)?;
+    assert_eq!(status, 422);
+    let (status, error) =
+        problem(&server.admin().upload(DEPLOY, Bytes::from(vec![0; (10 << 10) + 1])).await?)?;
+    assert!(status == 413 && error.contains("packages.max_package"), "{status} {error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_tells_its_steps_while_it_takes_them() -> anyhow::Result<()> {
+    let package = Orders::saying("v1", "hello").pack()?;
+    let server = Serve::empty().flag("--packages-roots", package.root().display()).start().await?;
+    let lines = async |body: Value| {
+        let text = server.admin().post_for_lines(DEPLOY, &body).await?.expect_ok()?;
+        let lines = std::str::from_utf8(&text)?.lines().map(serde_json::from_str);
+        anyhow::Ok(lines.collect::<Result<Vec<Value>, _>>()?)
+    };
+    let steps = |lines: &[Value]| -> Vec<String> {
+        lines.iter().filter_map(|line| Some(line["step"].as_str()?.to_owned())).collect()
+    };
+    let told = lines(json!({ "source": package.source() })).await?;
+    assert_eq!(steps(&told), ["fetch", "wait", "check", "compile", "plan", "publish"]);
+    assert_eq!(told.last().context("a line")?["result"]["service_id"], "shop.Orders.v1");
+    let told = lines(json!({ "source": package.source() })).await?;
+    assert_eq!(steps(&told), ["fetch", "wait", "check"]);
+    assert_eq!(told.last().context("a line")?["problem"]["status"], 409);
+    // The same content has nothing to compile.
+    let told = lines(json!({ "source": package.source(), "override": true })).await?;
+    assert_eq!(steps(&told), ["fetch", "wait", "check", "plan", "publish"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_stand_side_by_side_and_the_last_one_has_the_plain_route() -> anyhow::Result<()> {
+    let (v1, v2) = (Orders::saying("v1", "one").pack()?, Orders::saying("v2", "two").pack()?);
+    let server = Serve::empty().start().await?;
+    deployed(&server, &v1).await?;
+    deployed(&server, &v2).await?;
+    let ok = |text: &str| Ok(text.to_owned());
+    assert_eq!(said(&server, None).await?, ok("two"));
+    for (asked, says) in [("v1", "one"), ("1", "one"), ("1.0.0", "one"), ("v2", "two"), ("2.0.0", "two")] {
+        assert_eq!(said(&server, Some(asked)).await?, ok(says), "{asked}");
+    }
+    assert!(said(&server, Some("v3")).await?.is_err());
+    let states: Vec<Value> =
+        services(&server).await?.iter().map(|service| service["state"].clone()).collect();
+    assert_eq!(states, ["by_version", "active"]);
+    // Replacing the older one makes it the last one.
+    deployed(&server, &Orders::saying("v1", "one again").pack()?).await?;
+    assert_eq!(said(&server, None).await?, ok("one again"));
+    assert_eq!(said(&server, Some("v2")).await?, ok("two"));
+    assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v1").await?.status, 204);
+    assert_eq!(said(&server, None).await?, ok("two"));
+    assert!(said(&server, Some("v1")).await?.is_err());
+    assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v2").await?.status, 204);
+    assert_eq!(said(&server, None).await?, Err(Code::Unimplemented));
+    // And again, any number of times.
+    for _ in 0..3 {
+        deployed(&server, &v1).await?;
+        assert_eq!(said(&server, None).await?, ok("one"));
+        assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v1").await?.status, 204);
+        assert_eq!(said(&server, None).await?, Err(Code::Unimplemented));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graph_of_ones_own_stays_before_the_guest() -> anyhow::Result<()> {
+    let server = Serve::empty().start().await?;
+    let first = Orders::saying("v1", "one").pack()?;
+    deployed(&server, &first).await?;
+    let explained =
+        server.admin().get("/api/v1/graphs/shop.Orders/explain?format=text").await?.expect_ok()?;
+    assert!(String::from_utf8_lossy(&explained).contains("wasm_invoke"), "{explained:?}");
+    // The generated document, with another version and without a digest: it follows what is deployed.
+    let document = server.admin().get("/api/v1/graphs/shop.Orders/versions/1.0.0").await?.json()?;
+    let mut own = document.clone();
+    own["version"] = json!("9.0.0");
+    for node in own["nodes"].as_array_mut().context("nodes")? {
+        if let Some(params) = node.get_mut("params").and_then(Value::as_object_mut) {
+            params.remove("digest");
+        }
+    }
+    server.admin().post("/api/v1/graphs?publish=true", &own).await?.expect_ok()?;
+    assert_eq!(said(&server, None).await?, Ok("one".to_owned()));
+    let answer = deployed(&server, &Orders::saying("v1", "two").pack()?).await?;
+    assert_eq!((&answer["status"], &answer["receipt"]), (&json!("staged"), &Value::Null), "{answer}");
+    assert_eq!(said(&server, None).await?, Ok("two".to_owned()), "it follows what is deployed");
+    assert_eq!(services(&server).await?[0]["active"], false);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deploys_survive_a_restart_and_a_kill() -> anyhow::Result<()> {
+    let data = TempDir::new()?;
+    let serve = || Serve::empty().data_dir(data.path());
+    let server = serve().start().await?;
+    for package in [Orders::saying("v1", "one"), Orders::saying("v2", "two"), Orders::saying("v1", "three")] {
+        deployed(&server, &package.pack()?).await?;
+    }
+    let before = services(&server).await?;
+    server.stop().await?;
+    let server = serve().start().await?;
+    assert_eq!(services(&server).await?, before);
+    assert_eq!(said(&server, None).await?, Ok("three".to_owned()));
+    assert_eq!(said(&server, Some("v2")).await?, Ok("two".to_owned()));
+    // What was replaced is kept for a rollback, also across a restart.
+    server.admin().post("/api/v1/graphs/shop.Orders/rollback", &json!({})).await?.expect_ok()?;
+    assert_eq!(said(&server, None).await?, Ok("two".to_owned()));
+    server.kill().await?;
+    let server = serve().start().await?;
+    assert_eq!(said(&server, None).await?, Ok("two".to_owned()));
+    assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v2").await?.status, 204);
+    assert_eq!(said(&server, None).await?, Ok("three".to_owned()));
+    server.kill().await?;
+
+    // One whose package was damaged does not serve, is named, and hides no other.
+    let server = serve().start().await?;
+    let other = Orders { namespace: "stock", ..Orders::saying("v1", "other") }.pack()?;
+    let digest = deployed(&server, &other).await?["digest"].as_str().context("a digest")?.to_owned();
+    server.stop().await?;
+    let file = data.path().join("packages").join(format!("{digest}.okra.pkg"));
+    let mut bytes = fs::read(&file)?;
+    bytes[100] ^= 1;
+    fs::write(&file, bytes)?;
+    let server = serve().start().await?;
+    assert!(server.log().contains("stock.Orders.v1"), "{}", server.log());
+    assert_eq!(said(&server, None).await?, Ok("three".to_owned()));
+    let states: Vec<Value> =
+        services(&server).await?.iter().map(|service| service["state"].clone()).collect();
+    assert_eq!(states, ["active", "unserved"]);
+    deployed(&server, &other).await?;
+    assert_eq!(services(&server).await?[1]["state"], "active");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_of_a_deploy_leaves_the_old_or_the_new() -> anyhow::Result<()> {
+    let packages = [Orders::saying("v1", "even").pack()?, Orders::saying("v1", "odd").pack()?];
+    let data = TempDir::new()?;
+    let serve = || Serve::empty().data_dir(data.path());
+    let server = serve().start().await?;
+    deployed(&server, &packages[0]).await?;
+    let begun = Instant::now();
+    deployed(&server, &packages[1]).await?;
+    // Somewhat longer than a deploy takes, so that some are killed after their end.
+    let longest = begun.elapsed() * 2;
+    server.stop().await?;
+    let rounds: u32 = if long_form() { 300 } else { 30 };
+    let (mut whole, mut changed, mut acknowledged) = (0, 0, 0);
+    for round in 0..rounds {
+        let server = serve().start().await?;
+        let now = said(&server, None).await?.map_err(|code| anyhow::anyhow!("round {round}: {code:?}"))?;
+        let (next, says) = if now == "even" { (&packages[1], "odd") } else { (&packages[0], "even") };
+        let deploying = server.admin().clone();
+        let bytes = next.bytes()?;
+        let answer =
+            tokio::spawn(async move { deploying.upload(&format!("{DEPLOY}?override=true"), bytes).await });
+        tokio::time::sleep(longest * round / rounds).await;
+        server.kill().await?;
+        let is_acknowledged = answer.await?.is_ok_and(|response| response.status == 200);
+        acknowledged += u32::from(is_acknowledged);
+        let server = serve().start().await?;
+        let found = said(&server, None).await?.map_err(|code| anyhow::anyhow!("round {round}: {code:?}"))?;
+        assert!(
+            acknowledged.split(" or ").any(|text| text == found),
+            "round {round}: {found}, {acknowledged}"
+        );
+        changed += u32::from(found != now);
+        let files: BTreeSet<String> = names(&data.path().join("packages"))?;
+        let kept = files.iter().filter(|file| file.ends_with(".okra.pkg")).count();
+        assert!(kept <= 2 && !files.iter().any(|file| file.ends_with(".tmp")), "round {round}: {files:?}");
+        server.kill().await?;
+    }
+    say(format!(
+        "{whole} kills: the new package served after {changed}, {acknowledged} of them acknowledged"
+    ));
+    assert!(changed > 0 && changed < rounds, "the kills came too early or too late");
+    Ok(())
+}
+
+fn names(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redeploys_under_load_lose_and_mix_nothing() -> anyhow::Result<()> {
+    let packages = [Orders::saying("v1", "even").pack()?, Orders::saying("v1", "odd").pack()?];
+    let server = Arc::new(Serve::empty().start().await?);
+    deployed(&server, &packages[0]).await?;
+    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut callers = Vec::new();
+    for _ in 0..4 {
+        let (client, stop, calls) = (server.client().await?, stop.clone(), calls.clone());
+        callers.push(tokio::spawn(async move {
+            while !stop.load(Relaxed) {
+                let reply = client.call(Call::new("/shop.Orders/place", REQUEST)).await?;
+                let payload = reply.payload.with_context(|| format!("{:?} {}", reply.code, reply.message))?;
+                ensure!(payload == b"\x0a\x04even"[..] || payload == b"\x0a\x03odd"[..], "{payload:?}");
+                calls.fetch_add(1, Relaxed);
+            }
+            anyhow::Ok(())
+        }));
+    }
+    let (warm_up, redeploys) = (20, if long_form() { 1000 } else { 100 });
+    let mut files = (0, 0);
+    let begun = Instant::now();
+    for number in 0..warm_up + redeploys {
+        let answer = deployed(&server, &packages[(number + 1) % 2]).await?;
+        assert_eq!(answer["receipt"]["dropped"], 0, "{answer}");
+        if number == warm_up {
+            files.0 = open_files(&server)?;
+        }
+    }
+    let took = begun.elapsed();
+    stop.store(true, Relaxed);
+    for caller in callers {
+        caller.await??;
+    }
+    eventually("files to be closed", async || {
+        files.1 = open_files(&server)?;
+        Ok((files.1 <= files.0 + 2).then_some(()))
+    })
+    .await?;
+    say(format!(
+        "{} redeploys in {took:?} under {} calls, none failed; open files {files:?}",
+        warm_up + redeploys,
+        calls.load(Relaxed)
+    ));
+    Ok(())
+}
+
+fn open_files(server: &Okra) -> anyhow::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{}/fd", server.id()))?.count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_in_flight_outlives_its_service() -> anyhow::Result<()> {
+    let slow = Orders { rounds: 300_000_000, ..Orders::saying("v1", "at last") }.pack()?;
+    let server = Serve::empty().start().await?;
+    deployed(&server, &slow).await?;
+    let client = server.client().await?;
+    let calling = tokio::spawn(async move { client.call(Call::new("/shop.Orders/place", REQUEST)).await });
+    eventually("the call to run", async || Ok((server.admin().stats().await?.in_flight == 1).then_some(())))
+        .await?;
+    assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v1").await?.status, 204);
+    assert_eq!(said(&server, None).await?, Err(Code::Unimplemented));
+    let reply = calling.await??;
+    assert_eq!(reply.code, Code::Ok, "{}", reply.message);
+    assert!(reply.payload.is_some_and(|payload| payload.ends_with(b"at last")));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_deploys_wait() -> anyhow::Result<()> {
+    let server = Serve::empty().flag("--packages-max-waiting", 1).start().await?;
+    let package = Orders::saying("v1", "hello").pack()?;
+    let mut asked = Vec::new();
+    for _ in 0..12 {
+        let (admin, bytes) = (server.admin().clone(), package.bytes()?);
+        asked
+            .push(tokio::spawn(async move { admin.upload(&format!("{DEPLOY}?override=true"), bytes).await }));
+    }
+    let mut statuses = Vec::new();
+    for answer in asked {
+        statuses.push(answer.await??.status);
+    }
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 429)), "{statuses:?}");
+    assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
+    assert_eq!(said(&server, None).await?, Ok("hello".to_owned()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_a_deploy_and_calls_go_on() -> anyhow::Result<()> {
+    let mount = TempDir::new()?;
+    let path = mount.path().to_string_lossy().into_owned();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs", &path]).status()?;
+    if !mounted.success() {
+        say("no file system can be mounted here: not tried");
+        return Ok(());
+    }
+    let tried = full_disk(mount.path()).await;
+    Command::new("umount").arg(&path).status()?;
+    tried
+}
+
+async fn full_disk(data: &Path) -> anyhow::Result<()> {
+    let server = Serve::empty().data_dir(data).start().await?;
+    deployed(&server, &Orders::saying("v1", "old").pack()?).await?;
+    let before = (names(&data.join("packages"))?, names(&data.join("graphs"))?);
+    let filler = data.join("filler");
+    let next = Orders::saying("v1", "new").pack()?;
+    // Leaves no room, then a little more each time, so that each step is the first to find none.
+    for room in [0, 4, 8, 12, 16, 24, 32, 48] {
+        fill(&filler, room)?;
+        let answer = deploy(&server, &next, true).await?;
+        if answer.status == 200 {
+            break;
+        }
+        let (status, error) = problem(&answer)?;
+        assert_eq!(status, 507, "{error}");
+        assert_eq!(said(&server, None).await?, Ok("old".to_owned()));
+        let after = (names(&data.join("packages"))?, names(&data.join("graphs"))?);
+        assert_eq!(after, before, "{room} KiB of room");
+    }
+    fs::remove_file(&filler)?;
+    deployed(&server, &next).await?;
+    assert_eq!(said(&server, None).await?, Ok("new".to_owned()));
+    server.kill().await?;
+    let server = Serve::empty().data_dir(data).start().await?;
+    assert_eq!(said(&server, None).await?, Ok("new".to_owned()));
+    server.stop().await?;
+    Ok(())
+}
+
+/// Fills a file system but for so many KiB.
+fn fill(filler: &Path, room: usize) -> anyhow::Result<()> {
+    drop(fs::remove_file(filler));
+    let written = Command::new("dd")
+        .args(["if=/dev/zero", "bs=4096"])
+        .arg(format!("of={}", filler.display()))
+        .output()?;
+    ensure!(!written.status.success(), "there was no end to it");
+    let length = fs::metadata(filler)?.len();
+    fs::File::options().write(true).open(filler)?.set_len(length.saturating_sub((room as u64) << 10))?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_and_health_follow_each_deploy() -> anyhow::Result<()> {
+    let Some(_) = go_tool("grpcurl")? else { return Ok(()) };
+    let server = Serve::empty().start().await?;
+    let target = server.service().to_string();
+    let grpcurl = |arguments: &[&str]| -> anyhow::Result<String> {
+        let mut command = go_tool("grpcurl")?.context("grpcurl")?;
+        Ok(String::from_utf8(command.arg("-plaintext").args(arguments).output()?.stdout)?)
+    };
+    let health = |service: &str| {
+        grpcurl(&["-d", &json!({ "service": service }).to_string(), &target, "grpc.health.v1.Health/Check"])
+    };
+    assert!(!grpcurl(&[&target, "list"])?.contains("Orders"));
+    assert!(health("")?.contains("SERVING"));
+    assert!(!health("shop.Orders")?.contains("SERVING"));
+    deployed(&server, &Orders::saying("v1", "hello").pack()?).await?;
+    deployed(&server, &Orders { namespace: "stock", ..Orders::saying("v1", "other") }.pack()?).await?;
+    let listed = grpcurl(&[&target, "list"])?;
+    assert!(listed.contains("shop.Orders") && listed.contains("stock.Orders"), "{listed}");
+    assert!(health("shop.Orders")?.contains("SERVING"));
+    // Both packages have a `service.proto`, and each is described by its own.
+    for (service, says) in [("shop.Orders", "hello"), ("stock.Orders", "other")] {
+        let described = grpcurl(&[&target, "describe", service])?;
+        assert!(described.contains("rpc place"), "{described}");
+        let answer = grpcurl(&["-d", r#"{"item":"x"}"#, &target, &format!("{service}/place")])?;
+        assert_eq!(serde_json::from_str::<Value>(&answer)?, json!({ "said": says }));
+    }
+    assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v1").await?.status, 204);
+    let listed = grpcurl(&[&target, "list"])?;
+    assert!(!listed.contains("shop.Orders") && listed.contains("stock.Orders"), "{listed}");
+    assert!(!health("shop.Orders")?.contains("SERVING"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_packages_are_there_soon_after_a_restart() -> anyhow::Result<()> {
+    const NAMESPACES: [&str; 20] = [
+        "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1", "b2", "b3", "b4", "b5", "b6",
+        "b7", "b8", "b9",
+    ];
+    let data = TempDir::new()?;
+    let server = Serve::empty().data_dir(data.path()).start().await?;
+    for namespace in NAMESPACES {
+        deployed(&server, &Orders { namespace, ..Orders::saying("v1", namespace) }.pack()?).await?;
+    }
+    server.stop().await?;
+    let begun = Instant::now();
+    let server = Serve::empty().data_dir(data.path()).start().await?;
+    let ready = begun.elapsed();
+    let client = server.client().await?;
+    let mut times = Vec::new();
+    for method in ["/a0.Orders/place", "/a1.Orders/place", "/a0.Orders/place", "/a0.Orders/place"] {
+        let begun = Instant::now();
+        let reply = client.call(Call::new(method, REQUEST)).await?;
+        ensure!(reply.code == Code::Ok, "{method}: {:?} {}", reply.code, reply.message);
+        times.push(begun.elapsed());
+    }
+    say(format!("20 packages: ready after {ready:?}; first and later calls took {times:?}"));
+    assert_eq!(services(&server).await?.len(), NAMESPACES.len());
+    assert!(ready < Duration::from_secs(5), "{ready:?}");
+    Ok(())
+}
