@@ -46,7 +46,7 @@ fn echoed<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Fields {
 
 impl Handler for Echo {
     fn unary(&mut self, call: UnaryCall<'_>) -> Answer {
-        let metadata = echoed(call.head.fields());
+        let metadata = echoed(call.head.fields().iter());
         let reply = Reply { metadata, ..Reply::ok(call.message.clone()) };
         match &**call.head.path() {
             "/echo/now" => Answer::Ok(call.message),
