@@ -21,7 +21,7 @@
 //! bytes.
 //!
 //! Does not wait. Fails with INVALID_ARGUMENT (`side` input) or INTERNAL (output) if the bytes are no such
-//! message, with UNAVAILABLE if the service is not deployed, with UNIMPLEMENTED if it has no such method.
+//! message, with FAILED_PRECONDITION if the service is not deployed, with UNIMPLEMENTED if it has no such method.
 //!
 //! ```json
 //! { "id": "text", "kernel": "proto_to_json",
@@ -210,7 +210,7 @@ mod tests {
         check(params("input"), &[broken.clone()], &format!("INVALID_ARGUMENT: {text}"));
         check(params("output"), &[broken], &format!("INTERNAL: {text}"));
         let absent = json!({"service": "shop.Gone.v1", "message": "service.Order"});
-        check(absent, &[payload(&[])], "UNAVAILABLE: shop.Gone.v1 is not deployed");
+        check(absent, &[payload(&[])], "FAILED_PRECONDITION: service shop.Gone.v1 is not deployed here");
         let unknown = json!({"service": "shop.Orders.v1", "message": "service.Gone"});
         check(unknown, &[payload(&[])], "INTERNAL: shop.Orders.v1 has no message service.Gone");
     }
