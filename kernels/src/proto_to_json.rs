@@ -207,7 +207,7 @@ mod tests {
         let text = "service.Order: byte 1: unexpected end";
         let params =
             |side: &str| json!({"service": "shop.Orders.v1", "message": "service.Order", "side": side});
-        check(params("input"), &[broken.clone()], &format!("INVALID_ARGUMENT: {text}"));
+        check(params("input"), std::slice::from_ref(&broken), &format!("INVALID_ARGUMENT: {text}"));
         check(params("output"), &[broken], &format!("INTERNAL: {text}"));
         let absent = json!({"service": "shop.Gone.v1", "message": "service.Order"});
         check(absent, &[payload(&[])], "FAILED_PRECONDITION: service shop.Gone.v1 is not deployed here");
