@@ -20,7 +20,7 @@
 //! up to 67,108,864 bytes.
 //!
 //! Does not wait. Fails with INVALID_ARGUMENT (`side` input) or INTERNAL (output) if the JSON is no such
-//! message, with UNAVAILABLE if the service is not deployed, with UNIMPLEMENTED if it has no such method.
+//! message, with FAILED_PRECONDITION if the service is not deployed, with UNIMPLEMENTED if it has no such method.
 //!
 //! ```json
 //! { "id": "encode", "kernel": "json_to_proto",

@@ -118,7 +118,7 @@ impl MessageSource {
     /// The message of this run, whose method, if it is asked for, comes through the input `method`.
     ///
     /// # Errors
-    /// UNAVAILABLE if the service is not deployed, UNIMPLEMENTED if it has no such method, INTERNAL if it
+    /// FAILED_PRECONDITION if the service is not deployed, UNIMPLEMENTED if it has no such method, INTERNAL if it
     /// has no such message.
     pub(crate) fn message(&self, ports: &impl ReadInputs, method: usize) -> Result<Message, Fault> {
         let service = &self.service;
@@ -133,8 +133,9 @@ impl MessageSource {
             From::Current(services) => services,
         };
         let package = services.current(service);
-        let package =
-            package.ok_or_else(|| Fault::new(Code::Unavailable, format!("{service} is not deployed")))?;
+        let package = package.ok_or_else(|| {
+            Fault::new(Code::FailedPrecondition, format!("service {service} is not deployed here"))
+        })?;
         let method: &str = match &self.name {
             Name::Message(message) => {
                 return package.schema.message(message).ok_or_else(|| {

@@ -23,7 +23,7 @@
 //! the output has the field's type.
 //!
 //! Does not wait. Fails with INVALID_ARGUMENT (`side` input) or INTERNAL (output) if the bytes are no such
-//! message, if the message has no such path or nothing is there; with UNAVAILABLE if the service is not
+//! message, if the message has no such path or nothing is there; with FAILED_PRECONDITION if the service is not
 //! deployed, with UNIMPLEMENTED if it has no such method.
 //!
 //! ```json
@@ -35,6 +35,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use exec_plan::{
     BindError, Body, BoundKernel, Fault, InputPort, Kernel, KernelFactory, NodeSpec, OutputPort, Ports,
     ReadInputs, RequestContext, Signature, Site, Type, TypeSet, Value,
@@ -139,13 +140,13 @@ impl Kernel for Get {
 }
 
 impl Get {
-    fn seek(&self, path: &Path, payload: &[u8]) -> Result<Option<Value>, Fault> {
+    fn seek(&self, path: &Path, payload: &Bytes) -> Result<Option<Value>, Fault> {
         let found = path.get(payload, MAX_JSON_BYTES);
         let found = found.map_err(|error| self.message.fault(format!("{path}: {error}")))?;
         Ok(match found {
             None => None,
             Some(Found::Bool(truth)) => Some(Value::Bool(truth)),
-            Some(Found::Bytes(bytes)) => Some(Value::Bytes(bytes.to_vec().into())),
+            Some(Found::Bytes(bytes)) => Some(Value::Bytes(payload.slice_ref(bytes))),
             Some(Found::F64(number)) => Some(Value::F64(number)),
             Some(Found::I64(number)) => Some(Value::I64(number)),
             Some(Found::U64(number)) => Some(match i64::try_from(number) {

@@ -21,7 +21,7 @@
 //! bytes.
 //!
 //! Does not wait. Fails with INVALID_ARGUMENT (`side` input) or INTERNAL (output) if the bytes are no such
-//! message, with UNAVAILABLE if the service is not deployed, with UNIMPLEMENTED if it has no such method.
+//! message, with FAILED_PRECONDITION if the service is not deployed, with UNIMPLEMENTED if it has no such method.
 //!
 //! ```json
 //! { "id": "text", "kernel": "proto_to_json",
@@ -207,10 +207,10 @@ mod tests {
         let text = "service.Order: byte 1: unexpected end";
         let params =
             |side: &str| json!({"service": "shop.Orders.v1", "message": "service.Order", "side": side});
-        check(params("input"), &[broken.clone()], &format!("INVALID_ARGUMENT: {text}"));
+        check(params("input"), std::slice::from_ref(&broken), &format!("INVALID_ARGUMENT: {text}"));
         check(params("output"), &[broken], &format!("INTERNAL: {text}"));
         let absent = json!({"service": "shop.Gone.v1", "message": "service.Order"});
-        check(absent, &[payload(&[])], "UNAVAILABLE: shop.Gone.v1 is not deployed");
+        check(absent, &[payload(&[])], "FAILED_PRECONDITION: service shop.Gone.v1 is not deployed here");
         let unknown = json!({"service": "shop.Orders.v1", "message": "service.Gone"});
         check(unknown, &[payload(&[])], "INTERNAL: shop.Orders.v1 has no message service.Gone");
     }

@@ -187,8 +187,11 @@ impl<'a> Reader<'a> {
         if let Some(oneof) = field.oneof
             && !seen.insert(&mut self.seen, table.fields.len() + usize::from(oneof))
         {
-            let (token, oneof) = (self.token(at), &table.oneofs[usize::from(oneof)]);
-            return Err(self.problem(at, format!("error parsing {token}, oneof {oneof} is already set")));
+            let (token, message, oneof) =
+                (self.token(at), &table.full_name, &table.oneofs[usize::from(oneof)]);
+            return Err(
+                self.problem(at, format!("error parsing {token}, oneof {message}.{oneof} is already set"))
+            );
         }
         self.field(field)?;
         self.check_size()

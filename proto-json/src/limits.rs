@@ -12,8 +12,8 @@ pub(crate) const MAX_TYPES: usize = 65_536;
 pub(crate) const MAX_TYPE_NESTING: usize = 64;
 /// Fields of one message: their indexes are `u16`, and one of these means "none".
 pub(crate) const MAX_FIELDS: usize = 65_534;
-/// Fields, oneofs, enum values and methods of a schema.
-pub(crate) const MAX_MEMBERS: usize = 1 << 20;
+/// Imports, fields, oneofs, enum values, services and methods of a schema.
+pub(crate) const MAX_MEMBERS: usize = 1 << 18;
 /// Bytes of a full name.
 pub(crate) const MAX_NAME_BYTES: usize = 1024;
 /// The largest field number protobuf allows.

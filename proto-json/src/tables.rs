@@ -41,6 +41,7 @@ pub(crate) struct MessageTable {
     pub(crate) full_name: Box<str>,
     /// In the order of their numbers.
     pub(crate) fields: Box<[FieldTable]>,
+    /// Their own names.
     pub(crate) oneofs: Box<[Box<str>]>,
     pub(crate) well_known: Option<WellKnown>,
     /// JSON names and original names.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// For each byte, whether a JSON string cannot have it as it is.
+/// Where the first byte stands that a JSON string cannot have as it is; the length if there is none.
 #[inline]
 pub(crate) fn find_special(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;

@@ -99,8 +99,8 @@ impl Reader<'_> {
         put_varint(self.out, u64::from(number) << 3 | wire_type as u64);
     }
 
-    /// Reads the value of a map's entry or of a list without its tag's value being optional. Gives
-    /// whether it counts: an enum's unknown name that is passed over does not.
+    /// Reads one value and writes it with its tag, a zero too. Gives whether it counts: the name of an
+    /// enum's value that is passed over does not.
     pub(super) fn element(&mut self, field: &FieldTable) -> Result<bool> {
         match field.kind.form() {
             Form::Text => {

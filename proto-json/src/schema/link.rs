@@ -243,24 +243,10 @@ impl<'r, 'a> Linker<'r, 'a> {
         }
     }
 
-    /// The type of a name: absolute with a leading dot, otherwise looked for from `scope` outwards.
-    fn resolve(&self, scope: &str, name: &str) -> Result<TypeIndex, SchemaError> {
-        let unknown = || SchemaError::UnknownType { name: name.to_owned(), used_by: scope.to_owned() };
-        if let Some(absolute) = name.strip_prefix('.') {
-            return self.types.get(absolute).copied().ok_or_else(unknown);
-        }
-        let mut scope = scope;
-        while !name.is_empty() {
-            let candidate = if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") };
-            if let Some(found) = self.types.get(&*candidate) {
-                return Ok(*found);
-            }
-            if scope.is_empty() {
-                break;
-            }
-            scope = scope.rsplit_once('.').map_or("", |(outer, _)| outer);
-        }
-        Err(unknown())
+    /// The type of a name, which begins with a dot: compilers write no others, and looking for one in
+    /// every scope would cost a stranger little and us much.
+    fn resolve(&self, name: &str) -> Option<TypeIndex> {
+        self.types.get(name.strip_prefix('.')?).copied()
     }
 
     fn message(&self, declared: &Declared<'r, RawMessage<'a>>) -> Result<MessageTable, SchemaError> {
@@ -286,7 +272,7 @@ impl<'r, 'a> Linker<'r, 'a> {
             let (message, name) = (full_name.to_string(), field.json_name.to_string());
             return Err(SchemaError::DuplicateJsonName { message, name });
         }
-        let oneofs = raw.oneofs.iter().map(|oneof| join(full_name, oneof.name)).collect::<Result<_, _>>()?;
+        let oneofs = raw.oneofs.iter().map(|oneof| join("", oneof.name)).collect::<Result<_, _>>()?;
         let well_known = well_known::of_name(full_name);
         Ok(MessageTable::new(full_name.clone(), fields.into(), oneofs, well_known))
     }
@@ -317,7 +303,7 @@ impl<'r, 'a> Linker<'r, 'a> {
         };
         let inherited = oneof.map_or(inherited, |(_, oneof)| inherited.with(oneof.features));
         let features = inherited.with(raw.features);
-        let kind = self.kind(message, &full_name, raw, features)?;
+        let kind = self.kind(&full_name, raw, features)?;
         let shape = self.shape(&full_name, raw, kind, features, oneof.is_some())?;
         // Entries are never groups, whatever the file says of other messages.
         let kind = match (shape, kind) {
@@ -365,13 +351,7 @@ impl<'r, 'a> Linker<'r, 'a> {
         })
     }
 
-    fn kind(
-        &self,
-        scope: &str,
-        full_name: &str,
-        raw: &RawField<'a>,
-        features: Features,
-    ) -> Result<Kind, SchemaError> {
+    fn kind(&self, full_name: &str, raw: &RawField<'a>, features: Features) -> Result<Kind, SchemaError> {
         let invalid = || SchemaError::InvalidType { field: full_name.to_owned() };
         Ok(match raw.type_code {
             1 => Kind::Double,
@@ -390,7 +370,7 @@ impl<'r, 'a> Linker<'r, 'a> {
             17 => Kind::Sint32,
             18 => Kind::Sint64,
             0 | GROUP | MESSAGE | ENUM => {
-                let found = self.resolve(scope, raw.type_name).map_err(|_| SchemaError::UnknownType {
+                let found = self.resolve(raw.type_name).ok_or_else(|| SchemaError::UnknownType {
                     name: raw.type_name.trim_start_matches('.').to_owned(),
                     used_by: full_name.to_owned(),
                 })?;
@@ -415,9 +395,9 @@ impl<'r, 'a> Linker<'r, 'a> {
             if !names.insert(method.name) {
                 return Err(SchemaError::DuplicateName { name: name.into() });
             }
-            let message = |type_name: &str| match self.resolve(&full_name, type_name) {
-                Ok(TypeIndex::Message(index)) => Ok(index),
-                Ok(TypeIndex::Enum(_)) | Err(_) => Err(SchemaError::UnknownType {
+            let message = |type_name: &str| match self.resolve(type_name) {
+                Some(TypeIndex::Message(index)) => Ok(index),
+                Some(TypeIndex::Enum(_)) | None => Err(SchemaError::UnknownType {
                     name: type_name.trim_start_matches('.').to_owned(),
                     used_by: name.to_string(),
                 }),
