@@ -1,7 +1,6 @@
 //! What a call of a guest costs, beside the same work without one.
 
 #![expect(clippy::unwrap_used, reason = "a bench whose premise fails must fail")]
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 
 use std::hint::black_box;
 use std::path::PathBuf;
