@@ -117,17 +117,18 @@ impl Engine {
         let driver = Driver::new(&wasm).map_err(setup)?;
         let mut linker = Linker::new(&wasm);
         wasi::link(&mut linker).map_err(setup)?;
+        let budget = Budget::new(instances);
         let cache = options.cache.map(|dir| Cache::open(dir, &wasm)).transpose();
         Ok(Self(Arc::new(Shared {
             lane: Lane::new(options.overrun_slots.max(1)),
-            budget: Budget::new(instances),
+            ticker: Ticker::new(&wasm, &budget),
+            budget,
             cache: cache.map_err(EngineError::Cache)?,
             compiler: options.compiler,
             compiling: Mutex::new(()),
             driver,
             wasi: linker,
             allocation,
-            ticker: Ticker::new(&wasm),
             wasm,
         })))
     }

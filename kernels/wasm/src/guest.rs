@@ -11,7 +11,7 @@ mod stats;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -40,7 +40,7 @@ struct Inner {
     abi: Abi,
     imports_host: bool,
     /// Methods are dispatched by their name with a small first letter, as the guest has shown.
-    lowers_methods: AtomicU32,
+    lowers_methods: AtomicBool,
     /// Calls that must have a slot before they begin, because one of late overran.
     suspicion: AtomicU32,
 }
@@ -131,23 +131,23 @@ impl Guest {
     }
 
     async fn answer(&self, call: Call) -> Result<Reply, GuestFault> {
-        let remembered = self.0.lowers_methods.load(Ordering::Relaxed) > 0;
-        let lowered = lower_first(&call.method).map(Arc::<str>::from);
-        let first = lowered.clone().filter(|_| remembered).unwrap_or_else(|| call.method.clone());
-        let answer = self.run(&call, first).await;
-        let (Err(GuestFault::UnknownMethod(_)), Some(lowered), false) = (&answer, lowered, remembered) else {
+        let lower = || lower_first(&call.method).map(Arc::<str>::from);
+        let remembered = self.0.lowers_methods.load(Ordering::Relaxed);
+        let spelling = if remembered { lower() } else { None };
+        let answer = self.run(&call, spelling.unwrap_or_else(|| call.method.clone())).await;
+        if remembered || !matches!(answer, Err(GuestFault::UnknownMethod(_))) {
             return answer;
-        };
+        }
         // Wrappers of Go guests know methods by another spelling than the schema's.
+        let Some(lowered) = lower() else { return answer };
         let again = self.run(&call, lowered).await;
         if !matches!(again, Err(GuestFault::UnknownMethod(_))) {
-            self.0.lowers_methods.store(1, Ordering::Relaxed);
+            self.0.lowers_methods.store(true, Ordering::Relaxed);
         }
         again
     }
 
     async fn run(&self, call: &Call, method: Arc<str>) -> Result<Reply, GuestFault> {
-        let slot = self.slot_if_suspect(call.deadline).await?;
         let input = match self.0.abi.envelope {
             true => envelope::encode(&method, &call.input, &call.envelope).into(),
             false => call.input.clone(),
@@ -159,6 +159,11 @@ impl Guest {
                 Stdout::Collect { bytes: Vec::new(), limit: limits.result_bytes + command::FRAME_BYTES }
             }
         };
+        let fresh = call.isolation == Isolation::Fresh || self.entry() == Entry::Command;
+        let wish = Wish { deadline: call.deadline, fresh, nested: call.nested };
+        let mut lease = pool.check_out(wish).await?;
+        // Not before there is an instance: who holds a slot must wait for nobody.
+        let slot = self.slot_if_suspect(call.deadline).await?;
         let turn = Turn {
             method,
             input,
@@ -168,9 +173,6 @@ impl Guest {
             host: call.host.clone(),
             stdout,
         };
-        let fresh = call.isolation == Isolation::Fresh || self.entry() == Entry::Command;
-        let wish = Wish { deadline: call.deadline, fresh, nested: call.nested };
-        let mut lease = pool.check_out(wish).await?;
         let Some(instance) = lease.instance() else { return Err(GuestFault::Busy) };
         let ended = instance.call(&pool.blueprint, turn).await;
         let orderly = ended.result.as_ref().err().is_none_or(GuestFault::is_orderly);
@@ -219,7 +221,7 @@ impl fmt::Debug for Guest {
 
 impl Inner {
     fn new(pool: Arc<Pool>, abi: Abi, imports_host: bool) -> Self {
-        let (lowers_methods, suspicion) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (lowers_methods, suspicion) = (AtomicBool::new(false), AtomicU32::new(0));
         Self { pool, abi, imports_host, lowers_methods, suspicion }
     }
 }
@@ -252,3 +254,6 @@ impl fmt::Debug for Call {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

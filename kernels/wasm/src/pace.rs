@@ -63,6 +63,7 @@ impl Pace {
 
     /// Gives the slot back, if there is one: the guest waits for its host.
     pub(crate) fn pause(&mut self) {
+        self.is_due = false;
         self.slot.lock().take();
     }
 

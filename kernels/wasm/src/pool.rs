@@ -29,7 +29,10 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct State {
+    /// The one used last is used next.
     idle: Vec<Instance>,
+    /// The fewest there were since the last [`Evict::trim`].
+    least_idle: usize,
     live: u32,
     extra: u32,
     waiting: VecDeque<oneshot::Sender<Lease>>,
@@ -107,6 +110,8 @@ impl Pool {
             Ok(lease) => lease,
             Err(handed) => self.wait(handed, wish.deadline).await?,
         };
+        // From here on a call that is dropped leaves the instance in an unknown state.
+        lease.is_sound = false;
         if wish.fresh {
             lease.instance = None;
         }
@@ -122,6 +127,7 @@ impl Pool {
         let limits = &self.blueprint.limits;
         let mut state = self.state.lock();
         if let Some(instance) = state.idle.pop() {
+            state.least_idle = state.least_idle.min(state.idle.len());
             return Ok(Ok(self.lease(Some(instance), false)));
         }
         if state.live < limits.max_instances.get() {
@@ -243,10 +249,24 @@ impl Evict for Pool {
     fn evict(&self) -> bool {
         let mut state = self.state.lock();
         let Some(instance) = state.idle.pop() else { return false };
+        state.least_idle = state.least_idle.min(state.idle.len());
         state.live -= 1;
         drop(state);
         drop(instance);
         true
+    }
+
+    fn trim(&self) {
+        let kept = self.blueprint.limits.min_instances;
+        let mut state = self.state.lock();
+        let spare = state.live.saturating_sub(kept) as usize;
+        let unused = state.least_idle.min(spare).min(state.idle.len());
+        // Those at the bottom are the ones that nobody has needed.
+        let dropped: Vec<_> = state.idle.drain(..unused).collect();
+        state.live -= u32::try_from(dropped.len()).unwrap_or(0);
+        state.least_idle = state.idle.len();
+        drop(state);
+        drop(dropped);
     }
 }
 
@@ -277,14 +297,29 @@ impl Drop for Lease {
             pool.state.lock().extra -= 1;
             return;
         }
-        // What is handed on counts as sound until its new holder has used it.
+        let mut state = pool.state.lock();
+        if state.waiting.is_empty() {
+            state.settle(instance);
+            return;
+        }
+        drop(state);
+        // What is handed on counts as sound until its new holder begins to use it.
         let next = Lease { pool: Some(pool.clone()), instance, is_extra: false, is_sound: true };
         if let Some((mut unwanted, mut state)) = pool.hand_over(next) {
             unwanted.pool = None;
-            match unwanted.instance.take() {
-                Some(instance) => state.idle.push(instance),
-                None => state.live -= 1,
-            }
+            state.settle(unwanted.instance.take());
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Takes back what a call no longer needs and nobody waits for.
+    fn settle(&mut self, instance: Option<Instance>) {
+        match instance {
+            Some(instance) => self.idle.push(instance),
+            None => self.live -= 1,
         }
     }
 }

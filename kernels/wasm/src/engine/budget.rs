@@ -32,6 +32,9 @@ pub(crate) trait Evict: Send + Sync {
 
     /// Drops an idle instance; false if there is none.
     fn evict(&self) -> bool;
+
+    /// Drops the instances that were idle ever since it was last called, save those that are kept ready.
+    fn trim(&self);
 }
 
 /// Counts a call that waits.
@@ -64,6 +67,12 @@ impl Budget {
     /// Whether somebody waits for a claim.
     pub(crate) fn is_short(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Has every pool drop what it has not needed of late.
+    pub(super) fn trim(&self) {
+        let pools: Vec<_> = self.pools.lock().iter().filter_map(Weak::upgrade).collect();
+        pools.iter().for_each(|pool| pool.trim());
     }
 
     /// A claim, if one is free or an idle instance can make room for it.

@@ -176,6 +176,72 @@ async fn loops_leave_room_for_short_calls() {
     assert_eq!(engine.overrunning(), 0);
 }
 
+/// What a neighbour's calls take while something happens: the median and the 99th percentile.
+async fn latencies(neighbour: &Guest, meanwhile: impl Future<Output = ()>) -> (Duration, Duration) {
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let neighbour = neighbour.clone();
+    let calls = tokio::spawn(async move {
+        let mut took = Vec::new();
+        while stopped.try_recv().is_err() {
+            let begun = Instant::now();
+            short_calls(&neighbour, 1).await;
+            took.push(begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        took.sort_unstable();
+        took
+    });
+    meanwhile.await;
+    stop.send(()).unwrap();
+    let took = calls.await.unwrap();
+    (took[took.len() / 2], took[took.len() * 99 / 100])
+}
+
+/// Eight attacks at a time on the two threads that the neighbour's calls run on, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_is_served_under_attack() {
+    let attacks = if std::env::var_os("OKRA_LONG").is_some() { 1_000 } else { 24 };
+    let engine = engine();
+    let neighbour = load(&engine, guest_file("echo/echo.wat")).await;
+    let quiet = latencies(&neighbour, tokio::time::sleep(Duration::from_millis(500))).await;
+    println!("quiet: median {:?}, p99 {:?}", quiet.0, quiet.1);
+    for name in [
+        "endless_loop",
+        "memory_bomb",
+        "allocation_storm",
+        "table_bomb",
+        "stack_overflow",
+        "trap",
+        "exit",
+        "wild_pointers",
+        "huge_result",
+        "host_call_storm",
+    ] {
+        let attacker = load(&engine, guest_file(&format!("attackers/{name}.wat"))).await;
+        let attacked = latencies(&neighbour, async {
+            let attackers: Vec<_> = (0..8)
+                .map(|_| {
+                    let attacker = attacker.clone();
+                    tokio::spawn(async move {
+                        for _ in 0..attacks / 8 {
+                            attack(&attacker, DEADLINE).await;
+                        }
+                    })
+                })
+                .collect();
+            for attacker in attackers {
+                attacker.await.unwrap();
+            }
+        });
+        let (median, p99) = attacked.await;
+        println!("{name}: median {median:?}, p99 {p99:?}");
+        assert!(p99 < Duration::from_secs(1), "{name}: {p99:?}");
+        let stats = attacker.stats();
+        assert_eq!((stats.calls, stats.live, stats.completed), (attacks, 0, 0), "{name}: {stats:?}");
+    }
+    assert_eq!((engine.live_instances() as u32, engine.overrunning()), (neighbour.stats().live, 0));
+}
+
 /// Which the compiler refuses, or runs into a limit of its own.
 #[tokio::test]
 async fn what_is_switched_off_is_not_compiled() {

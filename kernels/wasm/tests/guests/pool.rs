@@ -192,6 +192,23 @@ async fn a_place_in_line_may_be_dropped() {
     }
 }
 
+/// Who was handed an instance and leaves while using it must not hand it on.
+#[tokio::test]
+async fn an_instance_that_was_handed_on_and_abandoned_is_gone() {
+    let guest = load_with(&engine(), sleeper(), most(1)).await;
+    let busy = spawn(&guest, 50);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let handed = spawn(&guest, 10_000);
+    busy.await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((guest.stats().starts, guest.stats().waiting, guest.stats().idle), (1, 0, 0));
+    handed.abort();
+    assert!(handed.await.unwrap_err().is_cancelled());
+    assert_eq!((guest.stats().live, guest.stats().cancelled), (0, 1));
+    assert_eq!(ask(&guest, "m", "x").await.unwrap(), "x");
+    assert_eq!(guest.stats().starts, 2);
+}
+
 #[tokio::test]
 async fn a_sleep_ends_with_the_deadline() {
     let guest = load(&engine(), sleeper()).await;
