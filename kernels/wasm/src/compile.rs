@@ -159,6 +159,7 @@ fn failure(status: ExitStatus, complaint: String) -> CompileError {
     match (status.code(), status.signal()) {
         (Some(child::INVALID), _) => CompileError::Invalid(complaint),
         (Some(child::MEMORY), _) => CompileError::Memory,
+        (Some(child::FULL), _) => CompileError::Cache(io::Error::new(io::ErrorKind::StorageFull, complaint)),
         // The two ends of CPU time, soft and hard.
         (None, Some(signal))
             if [rustix::process::Signal::XCPU, rustix::process::Signal::KILL]

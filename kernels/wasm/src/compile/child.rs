@@ -22,6 +22,9 @@ pub(crate) const INVALID: i32 = 2;
 /// The exit code for a module that takes too much memory.
 pub(crate) const MEMORY: i32 = 3;
 
+/// The exit code for code that finds no room.
+pub(crate) const FULL: i32 = 4;
+
 /// Limits this process for good, compiles the module that `input` gives and writes the code to `output`.
 /// Returns the exit code and what to say on standard error: all that the process then has to do.
 pub fn compile_guest(input: impl Read, output: &Path) -> (i32, String) {
@@ -39,6 +42,7 @@ pub fn compile_guest(input: impl Read, output: &Path) -> (i32, String) {
     match on_one_thread().and_then(|engine| engine.precompile_module(&wasm)) {
         Ok(code) => match write_synced(output, &code) {
             Ok(()) => (0, String::new()),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => (FULL, error.to_string()),
             Err(error) => (1, error.to_string()),
         },
         Err(error) => (INVALID, format!("{error:#}")),
