@@ -2,7 +2,7 @@
 //!
 //! Nothing of the machine but its kind is told: no paths, no names.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::goals::{Finding, Table};
 use crate::machine::Machine;
@@ -12,13 +12,14 @@ use crate::table::Report;
 /// Writes the page.
 ///
 /// # Errors
-/// If the file cannot be written.
+/// If this is no release, or the file cannot be written.
 pub(crate) fn write(
     date: &str,
     machine: &Machine,
     findings: &[Finding],
     report: Option<&Report>,
 ) -> anyhow::Result<()> {
+    ensure!(!cfg!(debug_assertions), "only a release says how fast anything is: cargo run --release");
     let Machine { cores, processor, kernel, load_before } = machine;
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let missed = findings.iter().filter(|finding| finding.verdict() == "missed").count();
