@@ -1,14 +1,17 @@
 //! Compiled code on disk, by the digest of the module and the fingerprint of the engine.
 //!
 //! Beside each `.cwasm` file stands a `.sum` file with the digest of the code. Both are written beside
-//! their place, synced and renamed, the code first; what has no matching sum is compiled again. The
-//! folder is this program's own: nothing in it comes from a package, and whoever can write to it can run
+//! their place, synced and renamed, the code first; what has no matching sum is compiled again. What an
+//! engine of other settings made, or a killed process left half-written, is removed when the folder is
+//! opened; the oldest code goes when there is too much. The folder is this program's own: nothing in it comes from a package, and whoever can write to it can run
 //! code as this program.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,6 +43,9 @@ pub(crate) enum CacheError {
 /// Feeds what a `Hash` writes to SHA-256: the result is the same in every process.
 struct Feed(Sha256);
 
+/// The modules whose code is kept.
+const MODULES_KEPT: usize = 256;
+
 /// Numbers the files that are being written.
 static SCRATCH: AtomicU64 = AtomicU64::new(0);
 
@@ -47,12 +53,50 @@ static SCRATCH: AtomicU64 = AtomicU64::new(0);
 
 impl Cache {
     pub(crate) fn open(dir: PathBuf, engine: &Engine) -> io::Result<Self> {
-        fs::create_dir_all(&dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let mut feed = Feed(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut feed);
         let mut fingerprint = Digest(feed.0.finalize().into()).to_string();
         fingerprint.truncate(16);
-        Ok(Self { dir, fingerprint })
+        let cache = Self { dir, fingerprint };
+        cache.tidy()?;
+        Ok(cache)
+    }
+
+    /// Removes what no engine of this program can use.
+    fn tidy(&self) -> io::Result<()> {
+        let own = format!("{}-", std::process::id());
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let (stem, extension) = parts(&path);
+            let useless = match extension {
+                "tmp" => !stem.starts_with(&own),
+                "cwasm" | "sum" => !stem.ends_with(&self.fingerprint),
+                _ => false,
+            };
+            if useless {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest code beyond the most that is kept. What is mapped stays mapped.
+    fn prune(&self) -> io::Result<()> {
+        let mut codes = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if parts(&entry.path()).1 == "cwasm" {
+                codes.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        codes.sort_unstable();
+        let spare = codes.len().saturating_sub(MODULES_KEPT);
+        for (_, code) in codes.drain(..spare) {
+            fs::remove_file(code.with_extension("sum"))?;
+            fs::remove_file(code)?;
+        }
+        Ok(())
     }
 
     /// The module compiled before, if its file is there and whole. A broken one is removed.
@@ -109,6 +153,9 @@ impl Cache {
         write_synced(&sum_scratch, digest.as_bytes())?;
         fs::rename(&sum_scratch, &sum)?;
         File::open(&self.dir)?.sync_all()?;
+        if let Err(error) = self.prune() {
+            tracing::warn!(%error, "old compiled code cannot be removed");
+        }
         load(engine, &code, &digest)
     }
 
@@ -116,6 +163,14 @@ impl Cache {
         let name = format!("{module}-{}", self.fingerprint);
         (self.dir.join(format!("{name}.cwasm")), self.dir.join(format!("{name}.sum")))
     }
+}
+
+/// Stem and extension of a file's name.
+fn parts(path: &Path) -> (&str, &str) {
+    fn text(part: Option<&OsStr>) -> &str {
+        part.and_then(OsStr::to_str).unwrap_or_default()
+    }
+    (text(path.file_stem()), text(path.extension()))
 }
 
 /// Maps a file of compiled code whose digest is as recorded.

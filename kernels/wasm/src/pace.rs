@@ -67,9 +67,9 @@ impl Pace {
         self.slot.lock().take();
     }
 
-    /// When the call must end, as far as is known.
-    pub(crate) fn until(&self, now: Instant) -> Instant {
-        let longest = self.since.unwrap_or(now) + self.longest;
+    /// When the call must end. What has not been looked at before has begun now.
+    pub(crate) fn until(&mut self, now: Instant) -> Instant {
+        let longest = *self.since.get_or_insert(now) + self.longest;
         self.deadline.map_or(longest, |deadline| deadline.min(longest))
     }
 

@@ -84,6 +84,37 @@ async fn damaged_code_is_compiled_again() {
 }
 
 #[tokio::test]
+async fn what_nobody_can_use_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;
+    for useless in ["1-0.tmp", "aa-0123456789abcdef.cwasm", "aa-0123456789abcdef.sum"] {
+        std::fs::write(dir.path().join(useless), "x").unwrap();
+    }
+    std::fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
+    let engine = engine(dir.path(), shell("exit 9"));
+    let count = |extension| files(dir.path(), extension).len();
+    assert_eq!([count("tmp"), count("cwasm"), count("sum"), count("txt")], [0, 1, 1, 1]);
+    load(&engine, guest_file("echo/echo.wat")).await;
+}
+
+#[tokio::test]
+async fn the_oldest_code_goes_when_there_is_too_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path(), None);
+    load(&engine, guest_file("echo/echo.wat")).await;
+    let first = files(dir.path(), "cwasm").remove(0);
+    for n in 0..256 {
+        let stem = first.file_stem().unwrap().to_string_lossy().replacen(|_| true, "", 3);
+        for extension in ["cwasm", "sum"] {
+            std::fs::write(dir.path().join(format!("{n:03}{stem}.{extension}")), "x").unwrap();
+        }
+    }
+    load(&engine, guest_file("attackers/trap.wat")).await;
+    assert_eq!((files(dir.path(), "cwasm").len(), files(dir.path(), "sum").len()), (256, 256));
+    assert!(!first.exists(), "it was the oldest");
+}
+
+#[tokio::test]
 async fn another_process_compiles_the_same_code() {
     let dir = tempfile::tempdir().unwrap();
     let engine = engine(dir.path(), compiler());
