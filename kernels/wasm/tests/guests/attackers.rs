@@ -182,10 +182,13 @@ async fn latencies(neighbour: &Guest, meanwhile: impl Future<Output = ()>) -> (D
     let neighbour = neighbour.clone();
     let calls = tokio::spawn(async move {
         let mut took = Vec::new();
-        while stopped.try_recv().is_err() {
+        loop {
             let begun = Instant::now();
             short_calls(&neighbour, 1).await;
             took.push(begun.elapsed());
+            if stopped.try_recv().is_ok() {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         took.sort_unstable();
@@ -239,7 +242,7 @@ async fn a_neighbour_is_served_under_attack() {
         let stats = attacker.stats();
         assert_eq!((stats.calls, stats.live, stats.completed), (attacks, 0, 0), "{name}: {stats:?}");
     }
-    assert_eq!((engine.live_instances() as u32, engine.overrunning()), (neighbour.stats().live, 0));
+    assert_eq!((engine.live_instances(), engine.overrunning()), (neighbour.stats().live as usize, 0));
 }
 
 /// Which the compiler refuses, or runs into a limit of its own.
