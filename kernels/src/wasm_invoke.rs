@@ -36,7 +36,7 @@ mod services;
 mod status;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use exec_plan::{
@@ -96,6 +96,7 @@ enum Callee {
 struct RequestKeys {
     method: EnvKey,
     peer: EnvKey,
+    deadline_ms: EnvKey,
 }
 
 const PAYLOAD: usize = 0;
@@ -204,10 +205,7 @@ impl Node {
             Some(Value::Metadata(metadata)) => fields(metadata),
             _ => Vec::new(),
         };
-        let deadline_ms = cx.deadline().map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
-        });
+        let deadline_ms = self.request.deadline_ms(cx);
         RequestEnvelope { metadata, deadline_ms, peer: self.request.peer(cx), path }
     }
 }
@@ -228,7 +226,7 @@ impl RequestKeys {
     fn new() -> Self {
         let schema = serve_env();
         let key = |name: &str| EnvKey { name: name.into(), index: schema.get(name).map(|(index, _)| index) };
-        Self { method: key("rpc.method"), peer: key("rpc.peer") }
+        Self { method: key("rpc.method"), peer: key("rpc.peer"), deadline_ms: key("rpc.deadline_ms") }
     }
 
     fn method(&self, cx: &RequestContext) -> Arc<str> {
@@ -237,6 +235,14 @@ impl RequestKeys {
 
     fn peer(&self, cx: &RequestContext) -> Arc<str> {
         Self::text(&self.peer, cx)
+    }
+
+    /// What the client's own deadline leaves; the host's is no business of the guest.
+    fn deadline_ms(&self, cx: &RequestContext) -> Option<u64> {
+        match cx.environment().clone().value(&self.deadline_ms) {
+            Value::I64(left) => u64::try_from(left).ok(),
+            _ => None,
+        }
     }
 
     fn text(key: &EnvKey, cx: &RequestContext) -> Arc<str> {

@@ -14,6 +14,7 @@ pub mod bystander;
 pub mod clients;
 pub mod graph;
 pub mod greet;
+pub mod guests;
 pub mod http;
 pub mod load;
 pub mod package;

@@ -83,6 +83,12 @@ pub fn example(name: &str) -> PathBuf {
     tests.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("examples").join(name)
 }
 
+/// A program of this crate, built beside its tests.
+pub fn program(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a running program has a path");
+    tests.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join(name)
+}
+
 /// Runs the binary to its end.
 ///
 /// # Errors

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use prost::Message as _;
 use tempfile::NamedTempFile;
 use tests::clients::{conformance_protos, go_tool, run};
+use tests::guests::conformance_guest;
 use tests::repository;
-use tests::server::example;
+use tests::server::{example, program};
 
 #[test]
 fn a_service_of_native_kernels_passes_every_case_over_both_transports() -> anyhow::Result<()> {
@@ -21,9 +22,22 @@ fn a_service_of_native_kernels_passes_every_case_over_both_transports() -> anyho
     Ok(())
 }
 
+#[test]
+fn a_service_deployed_as_a_package_passes_every_case_over_both_transports() -> anyhow::Result<()> {
+    let Some(suite) = Suite::fetched()? else { return Ok(()) };
+    let package = conformance_guest(&suite.protos)?;
+    for transport in ["tonic", "native"] {
+        let mut server = Command::new(program("hosted_conformance"));
+        server.arg(&package).arg(transport);
+        suite.passes(&server).with_context(|| format!("over {transport}"))?;
+    }
+    Ok(())
+}
+
 /// The runner, and what its service looks like.
 struct Suite {
     runner: PathBuf,
+    protos: PathBuf,
     descriptors: NamedTempFile,
 }
 
@@ -34,10 +48,10 @@ impl Suite {
             return Ok(None);
         };
         let service = protos.join("connectrpc/conformance/v1/service.proto");
-        let set = protox::compile([service], [protos])?;
+        let set = protox::compile([service], [&protos])?;
         let descriptors = NamedTempFile::new()?;
         std::fs::write(descriptors.path(), set.encode_to_vec())?;
-        Ok(Some(Self { runner: runner.get_program().into(), descriptors }))
+        Ok(Some(Self { runner: runner.get_program().into(), protos, descriptors }))
     }
 
     /// Runs the suite against a server that speaks with the runner as its protocol has it.
