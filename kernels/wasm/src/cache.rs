@@ -5,6 +5,7 @@
 //! folder is this program's own: nothing in it comes from a package, and whoever can write to it can run
 //! code as this program.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
@@ -110,6 +111,26 @@ impl Cache {
         fs::rename(&sum_scratch, &sum)?;
         File::open(&self.dir)?.sync_all()?;
         load(engine, &code, &digest)
+    }
+
+    /// Removes the code of all modules but these, the code of other engines, and what was left half-written.
+    /// Code that is mapped stays mapped. Nothing may be compiled meanwhile.
+    ///
+    /// # Errors
+    /// The first of the system's; the rest is removed all the same.
+    pub(crate) fn keep_only(&self, modules: &[[u8; 32]]) -> io::Result<()> {
+        let kept: HashSet<PathBuf> =
+            modules.iter().flat_map(|module| <[PathBuf; 2]>::from(self.paths(Digest(*module)))).collect();
+        let mut failed = None;
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let is_ours =
+                path.extension().is_some_and(|kind| ["cwasm", "sum", "tmp"].iter().any(|own| kind == *own));
+            if is_ours && !kept.contains(&path) {
+                failed = fs::remove_file(&path).err().or(failed);
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     fn paths(&self, module: Digest) -> (PathBuf, PathBuf) {
