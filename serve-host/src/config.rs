@@ -293,7 +293,7 @@ section! {
         max_unpacked: ByteSize = ByteSize::mib(256);
         /// Deploys that may wait while another one runs; more than that are refused.
         max_waiting: u32 = 4;
-        /// A deploy must be done in this time, its upload included.
+        /// How long a deploy may take to fetch or upload its package, and to wait for others.
         timeout: Duration = Duration::from_secs(180);
         /// The buckets from which `s3://` packages may be read.
         s3_buckets: List<String> = List::EMPTY;

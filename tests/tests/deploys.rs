@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::admin::Response;
 use tests::clients::{go_tool, python, run, script};
+use tests::http::Http;
 use tests::package::{Orders, Packed, pack};
-use tests::rpc::{Call, Code};
+use tests::rpc::{Call, Client, Code};
 use tests::server::{Okra, Serve, okra};
 use tests::{eventually, long_form, say};
 
@@ -318,6 +320,7 @@ async fn deploys_survive_a_restart_and_a_kill() -> anyhow::Result<()> {
     let states: Vec<Value> =
         services(&server).await?.iter().map(|service| service["state"].clone()).collect();
     assert_eq!(states, ["active", "unserved"]);
+    assert!(services(&server).await?[1]["reason"].is_string());
     deployed(&server, &other).await?;
     assert_eq!(services(&server).await?[1]["state"], "active");
     Ok(())
@@ -372,30 +375,32 @@ fn names(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn redeploys_under_load_lose_and_mix_nothing() -> anyhow::Result<()> {
     let packages = [Orders::saying("v1", "even").pack()?, Orders::saying("v1", "odd").pack()?];
-    let server = Arc::new(Serve::empty().start().await?);
+    let data = TempDir::new()?;
+    let server = Arc::new(Serve::empty().data_dir(data.path()).start().await?);
     deployed(&server, &packages[0]).await?;
     let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut callers = Vec::new();
-    for _ in 0..4 {
-        let (client, stop, calls) = (server.client().await?, stop.clone(), calls.clone());
+    for spelling in [Spelling::Grpc, Spelling::Connect, Spelling::GrpcWeb, Spelling::ConnectOverHttp2] {
+        let (stop, calls, address) = (stop.clone(), calls.clone(), server.service());
         callers.push(tokio::spawn(async move {
+            let mut caller = Caller::connect(spelling, address).await?;
             while !stop.load(Relaxed) {
-                let reply = client.call(Call::new("/shop.Orders/place", REQUEST)).await?;
-                let payload = reply.payload.with_context(|| format!("{:?} {}", reply.code, reply.message))?;
-                ensure!(payload == b"\x0a\x04even"[..] || payload == b"\x0a\x03odd"[..], "{payload:?}");
+                let said = caller.call().await?;
+                ensure!(said == "even" || said == "odd", "{spelling:?}: {said}");
                 calls.fetch_add(1, Relaxed);
             }
             anyhow::Ok(())
         }));
     }
     let (warm_up, redeploys) = (20, if long_form() { 1000 } else { 100 });
-    let mut files = (0, 0);
+    let (mut files, mut memory) = ((0, 0), (0, 0));
     let begun = Instant::now();
     for number in 0..warm_up + redeploys {
         let answer = deployed(&server, &packages[(number + 1) % 2]).await?;
         assert_eq!(answer["receipt"]["dropped"], 0, "{answer}");
         if number == warm_up {
             files.0 = open_files(&server)?;
+            memory.0 = resident_mib(&server)?;
         }
     }
     let took = begun.elapsed();
@@ -408,12 +413,74 @@ async fn redeploys_under_load_lose_and_mix_nothing() -> anyhow::Result<()> {
         Ok((files.1 <= files.0 + 2).then_some(()))
     })
     .await?;
+    memory.1 = resident_mib(&server)?;
+    let kept = fs::read_dir(data.path().join("cache"))?.count();
+    assert!(kept <= 4, "compiled code of {kept} files for two packages");
+    assert!(memory.1 < memory.0 + 64, "{memory:?} MiB");
     say(format!(
-        "{} redeploys in {took:?} under {} calls, none failed; open files {files:?}",
+        "{} redeploys in {took:?} under {} calls, none failed; open files {files:?}, resident MiB {memory:?}",
         warm_up + redeploys,
         calls.load(Relaxed)
     ));
     Ok(())
+}
+
+/// How a call is spelled.
+#[derive(Clone, Copy, Debug)]
+enum Spelling {
+    Grpc,
+    Connect,
+    ConnectOverHttp2,
+    GrpcWeb,
+}
+
+enum Caller {
+    Grpc(Client),
+    Connect(Http),
+    GrpcWeb(Http),
+}
+
+impl Caller {
+    async fn connect(spelling: Spelling, address: SocketAddr) -> anyhow::Result<Self> {
+        Ok(match spelling {
+            Spelling::Grpc => Self::Grpc(Client::connect(address).await?),
+            Spelling::Connect => Self::Connect(Http::one(address).await?),
+            Spelling::ConnectOverHttp2 => Self::Connect(Http::two(address).await?),
+            Spelling::GrpcWeb => Self::GrpcWeb(Http::one(address).await?),
+        })
+    }
+
+    /// What the service says.
+    async fn call(&mut self) -> anyhow::Result<String> {
+        const PATH: &str = "/shop.Orders/place";
+        let text = |bytes: &[u8]| Ok(String::from_utf8_lossy(bytes).into_owned());
+        match self {
+            Self::Grpc(client) => {
+                let reply = client.call(Call::new(PATH, REQUEST)).await?;
+                text(&reply.payload.with_context(|| format!("{:?} {}", reply.code, reply.message))?[2..])
+            }
+            Self::Connect(http) => {
+                let kind = [("content-type", "application/json")];
+                let reply = http.send("POST", PATH, &kind, r#"{"item":"x"}"#).await?;
+                ensure!(reply.status == 200, "{reply:?}");
+                Ok(reply.json()?["said"].as_str().context("text")?.to_owned())
+            }
+            Self::GrpcWeb(http) => {
+                let kind = [("content-type", "application/grpc-web+proto")];
+                let reply = http.send("POST", PATH, &kind, &b"\0\0\0\0\x03\x0a\x01x"[..]).await?;
+                let length = usize::from(*reply.body.get(4).context("a frame")?);
+                let message = reply.body.get(5..5 + length).context("a message")?;
+                ensure!(reply.body[5 + length..].ends_with(b"grpc-status: 0\r\n"), "{reply:?}");
+                text(&message[2..])
+            }
+        }
+    }
+}
+
+fn resident_mib(server: &Okra) -> anyhow::Result<u64> {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", server.id()))?;
+    let pages: u64 = statm.split(' ').nth(1).context("a count")?.parse()?;
+    Ok((pages * 4096) >> 20)
 }
 
 fn open_files(server: &Okra) -> anyhow::Result<usize> {

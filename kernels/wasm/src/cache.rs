@@ -3,9 +3,10 @@
 //! Beside each `.cwasm` file stands a `.sum` file with the digest of the code. Both are written beside
 //! their place, synced and renamed, the code first; what has no matching sum is compiled again. What an
 //! engine of other settings made, or a killed process left half-written, is removed when the folder is
-//! opened; the oldest code goes when there is too much. The folder is this program's own: nothing in it comes from a package, and whoever can write to it can run
-//! code as this program.
+//! opened; the oldest code goes when there is too much. The folder is this program's own: nothing in it
+//! comes from a package, and whoever can write to it can run code as this program.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -157,6 +158,26 @@ impl Cache {
             tracing::warn!(%error, "old compiled code cannot be removed");
         }
         load(engine, &code, &digest)
+    }
+
+    /// Removes the code of all modules but these, the code of other engines, and what was left half-written.
+    /// Code that is mapped stays mapped. Nothing may be compiled meanwhile.
+    ///
+    /// # Errors
+    /// The first of the system's; the rest is removed all the same.
+    pub(crate) fn keep_only(&self, modules: &[[u8; 32]]) -> io::Result<()> {
+        let kept: HashSet<PathBuf> =
+            modules.iter().flat_map(|module| <[PathBuf; 2]>::from(self.paths(Digest(*module)))).collect();
+        let mut failed = None;
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let is_ours =
+                path.extension().is_some_and(|kind| ["cwasm", "sum", "tmp"].iter().any(|own| kind == *own));
+            if is_ours && !kept.contains(&path) {
+                failed = fs::remove_file(&path).err().or(failed);
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     fn paths(&self, module: Digest) -> (PathBuf, PathBuf) {

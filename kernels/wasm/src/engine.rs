@@ -148,6 +148,16 @@ impl Engine {
         self.0.lane.taken()
     }
 
+    /// Removes the compiled code of all modules but those with these SHA-256 digests, and what was left
+    /// half-written. Guests that are loaded go on. Waits until nothing is being compiled.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub fn keep_compiled(&self, modules: &[[u8; 32]]) -> io::Result<()> {
+        let _nothing_compiles = self.0.compiling.lock();
+        self.0.cache.as_ref().map_or(Ok(()), |cache| cache.keep_only(modules))
+    }
+
     /// Starts the clock, which runs from the first guest on.
     pub(crate) fn start_clock(&self) -> Result<(), EngineError> {
         self.0.ticker.start().map_err(EngineError::Ticker)

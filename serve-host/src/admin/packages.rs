@@ -46,15 +46,15 @@ pub(super) struct DeployBody {
     sha256: Option<String>,
 }
 
-/// How an uploaded package is deployed.
+/// How a package is deployed, for those whose body has no room to say it.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DeployQuery {
-    /// Of an upload: whether the package may replace what is deployed under its id.
+    /// Whether the package may replace what is deployed under its id.
     #[serde(default, rename = "override")]
     replaces: bool,
-    /// Of an upload: the SHA-256 that it must have, in hexadecimal digits.
+    /// The SHA-256 that the package must have, in hexadecimal digits.
     #[serde(default)]
     sha256: Option<String>,
 }
@@ -116,6 +116,9 @@ pub(super) struct PackageView {
     active: bool,
     /// How it serves.
     state: PackageState,
+    /// Why it does not, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// The paths of its methods, in the order of their declaration.
     endpoints: Vec<String>,
 }
@@ -178,7 +181,7 @@ pub(super) async fn deploy(
     let queued = state.deployer.queue()?;
     let request = match is_upload {
         true => upload(query, request, &state.deployer).await?,
-        false => named(request).await?,
+        false => named(query, request).await?,
     };
     if !wants_lines {
         let deployed = queued.run(request, None).await?;
@@ -187,14 +190,18 @@ pub(super) async fn deploy(
     lines(queued, request).await
 }
 
-async fn named(request: Request) -> Result<DeployRequest, Problem> {
+async fn named(query: DeployQuery, request: Request) -> Result<DeployRequest, Problem> {
     let body = Input::from_request(request, &()).await;
     let Input(DeployBody { source, replaces, sha256 }) = body.map_err(|problem: Problem| {
         let is_unread = problem.status() == StatusCode::BAD_REQUEST.as_u16();
         if is_unread { problem.known_as("invalid request body") } else { problem }
     })?;
     let source = source.unwrap_or_default();
-    Ok(DeployRequest { origin: Origin::Source(source), replaces: replaces.unwrap_or_default(), sha256 })
+    Ok(DeployRequest {
+        origin: Origin::Source(source),
+        replaces: replaces.unwrap_or(query.replaces),
+        sha256: sha256.or(query.sha256),
+    })
 }
 
 async fn upload(query: DeployQuery, request: Request, deployer: &Deployer) -> Result<DeployRequest, Problem> {
@@ -330,8 +337,13 @@ fn media_type(value: &str) -> &str {
 impl From<Deployed> for DeployedView {
     fn from(deployed: Deployed) -> Self {
         let Deployed { status, receipt, notes, took_ms } = deployed;
-        let is_published = receipt.is_some();
-        let mut notes = notes;
+        let (is_published, mut notes) = (receipt.is_some(), notes);
+        if is_published && status.standing != Standing::Active {
+            notes.push(format!(
+                "{} is held at another version by a pin; unpin it to serve this one",
+                status.graph
+            ));
+        }
         if !is_published {
             notes.push(format!(
                 "{} is served by a graph of one's own, which stays active; publish {}@{} to serve this one",
@@ -369,6 +381,7 @@ impl From<PackageStatus> for PackageView {
                 Standing::Staged => PackageState::Staged,
                 Standing::Unserved => PackageState::Unserved,
             },
+            reason: status.reason,
             endpoints: status.endpoints,
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) id: String,
     /// The package.
     pub(crate) digest: PackageDigest,
+    /// Its guest, as which compiled code is kept.
+    pub(crate) module: PackageDigest,
     /// The graph that was made for it, which is also the service's name on the wire.
     pub(crate) graph: GraphName,
     /// The version of that graph.

@@ -17,7 +17,7 @@ use packages::{Package, PackageLimits};
 use parking_lot::Mutex;
 use proto_json::Schema;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::books::{Books, Standing};
 use super::error::{DeployError, UndeployError};
@@ -39,7 +39,7 @@ pub struct DeploySettings {
     pub limits: PackageLimits,
     /// Deploys that may wait while one runs.
     pub max_waiting: u32,
-    /// How long a deploy may take, its upload included.
+    /// How long a deploy may take until it has its turn, its upload included.
     pub timeout: Duration,
 }
 
@@ -135,6 +135,8 @@ pub struct PackageStatus {
     pub version: String,
     /// How it serves.
     pub standing: Standing,
+    /// Why it does not serve, if its graph says so.
+    pub reason: Option<String>,
     /// The paths of its methods, in the order of their declaration.
     pub endpoints: Vec<String>,
 }
@@ -209,6 +211,7 @@ impl LoadedPackages {
         let line = Line::new(settings.max_waiting);
         let inner = Inner { settings, parts, store, line, books: Mutex::new(books), shown };
         inner.unload(&gone);
+        inner.clear_code();
         for entry in inner.shown.load().currents() {
             make_current(&inner.parts, entry);
         }
@@ -312,16 +315,24 @@ impl QueuedDeploy {
     ) -> Result<Deployed, DeployError> {
         let Self { deployer: Deployer(inner), place } = self;
         let limit = inner.settings.timeout;
+        let until = Instant::now() + limit;
         let progress = Progress::new(listener);
         let fetching = fetch(&inner.settings, request.origin, request.sha256, &progress);
         let (source, bytes) =
-            timeout(limit, fetching).await.map_err(|_| DeployError::TooSlow { limit })??;
+            timeout_at(until, fetching).await.map_err(|_| DeployError::TooSlow { limit })??;
         let replaces = request.replaces;
         // Whoever asked may leave; half a deploy would be worse than one that nobody heard of.
         let deploying = tokio::spawn(async move {
             progress.begin(DeployStep::Wait);
-            let turn = place.turn().await;
+            let turn = timeout_at(until, place.turn()).await;
+            let turn = turn.map_err(|_| DeployError::TooSlow { limit })?;
             let deployed = inner.deploy(source, bytes, replaces, &progress).await;
+            if deployed.is_err() {
+                let inner = inner.clone();
+                // What was compiled for it is nobody's.
+                let clearing = tokio::task::spawn_blocking(move || inner.clear_code());
+                clearing.await.map_err(|_| DeployError::Lost)?;
+            }
             drop(turn);
             deployed.inspect_err(|error| tracing::warn!(%error, "not deployed"))
         });
@@ -437,6 +448,7 @@ impl Inner {
         let entry = Entry {
             id: id.to_owned(),
             digest: PackageDigest::of(&bytes),
+            module: PackageDigest::of(package.wasm()),
             graph: route,
             version,
             hash,
@@ -504,6 +516,7 @@ impl Inner {
                 let gone = self.books.lock().sweep(&self.store);
                 self.show();
                 self.unload(&gone);
+                self.clear_code();
                 drop(turn);
             });
             if let Err(error) = sweeping.await {
@@ -517,6 +530,15 @@ impl Inner {
         for entry in gone {
             self.parts.services.remove(&entry.id, &entry.digest.to_string());
             self.parts.schemas.remove_release(&entry.label());
+        }
+    }
+
+    /// Removes compiled code that no package needs.
+    fn clear_code(&self) {
+        let ledger = self.shown.load();
+        let modules: Vec<[u8; 32]> = ledger.entries.iter().map(|entry| *entry.module.as_bytes()).collect();
+        if let Err(error) = self.parts.engine.keep_compiled(&modules) {
+            tracing::warn!(%error, "compiled code that nobody needs could not be removed");
         }
     }
 
@@ -535,6 +557,10 @@ impl Inner {
             graph: entry.graph.to_string(),
             version: entry.version.to_string(),
             standing: Standing::of(entry, graph.as_ref()),
+            reason: graph.iter().flat_map(|graph| &graph.versions).find_map(|held| {
+                let is_it = held.version == entry.version && held.hash == entry.hash;
+                held.unusable.as_ref().filter(|_| is_it).map(ToString::to_string)
+            }),
             endpoints: entry.endpoints(),
         }
     }

@@ -77,6 +77,7 @@ fn made(major: u64, content: &str) -> (Entry, Bytes, GraphSource) {
     let entry = Entry {
         id: id(major),
         digest,
+        module: digest,
         graph: plan.name().clone(),
         version: plan.version().clone(),
         hash: plan.hash(),
