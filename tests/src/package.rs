@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::server::okra;
+use crate::admin::Response;
+use crate::rpc::{Call, Code};
+use crate::server::{Okra, okra};
 
 /// A package of the service `Orders` with the methods `place` and `look`, whose guest says the same to all.
 #[derive(Clone, Debug)]
@@ -132,4 +135,61 @@ impl Packed {
     pub fn bytes(&self) -> anyhow::Result<Bytes> {
         Ok(fs::read(&self.path)?.into())
     }
+}
+
+/// Where packages are deployed.
+pub const DEPLOY: &str = "/api/v1/packages/deploy";
+
+/// `PlaceRequest { item: "x" }`.
+pub const REQUEST: &[u8] = b"\x0a\x01x";
+
+/// Uploads a package.
+///
+/// # Errors
+/// If no HTTP answer comes.
+pub async fn deploy(okra: &Okra, package: &Packed, replaces: bool) -> anyhow::Result<Response> {
+    okra.admin().upload(&format!("{DEPLOY}?override={replaces}"), package.bytes()?).await
+}
+
+/// Uploads a package, which must go well, and gives what the host says of it.
+///
+/// # Errors
+/// It did not go well.
+pub async fn deployed(okra: &Okra, package: &Packed) -> anyhow::Result<Value> {
+    deploy(okra, package, true).await?.json()
+}
+
+/// What is deployed.
+///
+/// # Errors
+/// The list cannot be had.
+pub async fn services(okra: &Okra) -> anyhow::Result<Vec<Value>> {
+    let list = okra.admin().get("/api/v1/packages").await?.json()?;
+    Ok(list["services"].as_array().context("a list")?.clone())
+}
+
+/// What the plain route of `shop.Orders` says, or its status; or what one of its versions says.
+///
+/// # Errors
+/// The call cannot be made.
+pub async fn said(okra: &Okra, version: Option<&'static str>) -> anyhow::Result<Result<String, Code>> {
+    let mut call = Call::new("/shop.Orders/place", REQUEST);
+    if let Some(version) = version {
+        call = call.metadata("okra-graph-version", version);
+    }
+    let reply = okra.client().await?.call(call).await?;
+    Ok(match reply.payload {
+        Some(payload) => Ok(String::from_utf8(payload.slice(2..).to_vec())?),
+        None => Err(reply.code),
+    })
+}
+
+/// The status of a refusal, and its words.
+///
+/// # Errors
+/// It is no problem document.
+pub fn problem(response: &Response) -> anyhow::Result<(u16, String)> {
+    let problem: Value = serde_json::from_slice(&response.body)?;
+    ensure!(problem["status"] == response.status, "{problem}");
+    Ok((response.status, problem["error"].as_str().context("an error")?.to_owned()))
 }

@@ -1,63 +1,20 @@
-//! Packages are deployed, replaced, undeployed and found again: by curl's own lines, by the command line,
-//! over uploads, beside each other, across restarts and kills.
+//! Packages are deployed, listed, refused and undeployed: by curl's own lines, by the command line, from
+//! files, uploads and S3, beside each other and before a full disk.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::admin::Response;
-use tests::clients::{go_tool, python, run, script};
-use tests::http::Http;
-use tests::package::{Orders, Packed, pack};
-use tests::rpc::{Call, Client, Code};
-use tests::server::{Okra, Serve, okra};
-use tests::{eventually, long_form, say};
-
-const DEPLOY: &str = "/api/v1/packages/deploy";
-
-/// `PlaceRequest {{ item: "x" }}`.
-const REQUEST: &[u8] = b"\x0a\x01x";
-
-async fn deploy(okra: &Okra, package: &Packed, replaces: bool) -> anyhow::Result<Response> {
-    okra.admin().upload(&format!("{DEPLOY}?override={replaces}"), package.bytes()?).await
-}
-
-async fn deployed(okra: &Okra, package: &Packed) -> anyhow::Result<Value> {
-    deploy(okra, package, true).await?.json()
-}
-
-async fn services(okra: &Okra) -> anyhow::Result<Vec<Value>> {
-    let list = okra.admin().get("/api/v1/packages").await?.json()?;
-    Ok(list["services"].as_array().context("a list")?.clone())
-}
-
-/// What the plain route says: text, or the code.
-async fn said(okra: &Okra, version: Option<&'static str>) -> anyhow::Result<Result<String, Code>> {
-    let mut call = Call::new("/shop.Orders/place", REQUEST);
-    if let Some(version) = version {
-        call = call.metadata("okra-graph-version", version);
-    }
-    let reply = okra.client().await?.call(call).await?;
-    Ok(match reply.payload {
-        Some(payload) => Ok(String::from_utf8(payload.slice(2..).to_vec())?),
-        None => Err(reply.code),
-    })
-}
-
-fn problem(response: &Response) -> anyhow::Result<(u16, String)> {
-    let problem: Value = serde_json::from_slice(&response.body)?;
-    assert_eq!(problem["status"], response.status, "{problem}");
-    Ok((response.status, problem["error"].as_str().context("an error")?.to_owned()))
-}
+use tests::clients::{python, run, script};
+use tests::package::{DEPLOY, Orders, REQUEST, deploy, deployed, pack, problem, said, services};
+use tests::rpc::{Call, Code};
+use tests::server::{Serve, okra};
+use tests::{eventually, say};
 
 fn curl(arguments: &[&str]) -> anyhow::Result<String> {
     run(Command::new("curl").args(["-sS"]).args(arguments))
@@ -93,7 +50,7 @@ async fn the_lines_of_the_documentation_work() -> anyhow::Result<()> {
     assert_eq!(curl(&[&status[..], &["-X", "DELETE", &one]].concat())?, "204");
     let url = format!("http://{service}/shop.Orders/place");
     assert_eq!(curl(&[&status[..], &["-X", "POST", &url], &json, &["-d", "{}"]].concat())?, "404");
-    assert_eq!(self::said(&server, None).await?, Err(Code::Unimplemented));
+    assert_eq!(tests::package::said(&server, None).await?, Err(Code::Unimplemented));
     assert_eq!(curl(&[&status[..], &["-X", "DELETE", &one]].concat())?, "404");
     Ok(())
 }
@@ -282,212 +239,6 @@ async fn a_graph_of_ones_own_stays_before_the_guest() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deploys_survive_a_restart_and_a_kill() -> anyhow::Result<()> {
-    let data = TempDir::new()?;
-    let serve = || Serve::empty().data_dir(data.path());
-    let server = serve().start().await?;
-    for package in [Orders::saying("v1", "one"), Orders::saying("v2", "two"), Orders::saying("v1", "three")] {
-        deployed(&server, &package.pack()?).await?;
-    }
-    let before = services(&server).await?;
-    server.stop().await?;
-    let server = serve().start().await?;
-    assert_eq!(services(&server).await?, before);
-    assert_eq!(said(&server, None).await?, Ok("three".to_owned()));
-    assert_eq!(said(&server, Some("v2")).await?, Ok("two".to_owned()));
-    // What was replaced is kept for a rollback, also across a restart.
-    server.admin().post("/api/v1/graphs/shop.Orders/rollback", &json!({})).await?.expect_ok()?;
-    assert_eq!(said(&server, None).await?, Ok("two".to_owned()));
-    server.kill().await?;
-    let server = serve().start().await?;
-    assert_eq!(said(&server, None).await?, Ok("two".to_owned()));
-    assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v2").await?.status, 204);
-    assert_eq!(said(&server, None).await?, Ok("three".to_owned()));
-    server.kill().await?;
-
-    // One whose package was damaged does not serve, is named, and hides no other.
-    let server = serve().start().await?;
-    let other = Orders { namespace: "stock", ..Orders::saying("v1", "other") }.pack()?;
-    let digest = deployed(&server, &other).await?["digest"].as_str().context("a digest")?.to_owned();
-    server.stop().await?;
-    let file = data.path().join("packages").join(format!("{digest}.okra.pkg"));
-    let mut bytes = fs::read(&file)?;
-    bytes[100] ^= 1;
-    fs::write(&file, bytes)?;
-    let server = serve().start().await?;
-    assert!(server.log().contains("stock.Orders.v1"), "{}", server.log());
-    assert_eq!(said(&server, None).await?, Ok("three".to_owned()));
-    let states: Vec<Value> =
-        services(&server).await?.iter().map(|service| service["state"].clone()).collect();
-    assert_eq!(states, ["active", "unserved"]);
-    assert!(services(&server).await?[1]["reason"].is_string());
-    deployed(&server, &other).await?;
-    assert_eq!(services(&server).await?[1]["state"], "active");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_any_moment_of_a_deploy_leaves_the_old_or_the_new() -> anyhow::Result<()> {
-    let packages = [Orders::saying("v1", "even").pack()?, Orders::saying("v1", "odd").pack()?];
-    let data = TempDir::new()?;
-    let serve = || Serve::empty().data_dir(data.path());
-    let server = serve().start().await?;
-    deployed(&server, &packages[0]).await?;
-    let begun = Instant::now();
-    deployed(&server, &packages[1]).await?;
-    // Somewhat longer than a deploy takes, so that some are killed after their end.
-    let longest = begun.elapsed() * 2;
-    server.stop().await?;
-    let rounds: u32 = if long_form() { 300 } else { 30 };
-    let (mut changed, mut acknowledged) = (0, 0);
-    for round in 0..rounds {
-        let server = serve().start().await?;
-        let now = said(&server, None).await?.map_err(|code| anyhow::anyhow!("round {round}: {code:?}"))?;
-        let (next, says) = if now == "even" { (&packages[1], "odd") } else { (&packages[0], "even") };
-        let deploying = server.admin().clone();
-        let bytes = next.bytes()?;
-        let answer =
-            tokio::spawn(async move { deploying.upload(&format!("{DEPLOY}?override=true"), bytes).await });
-        tokio::time::sleep(longest * round / rounds).await;
-        server.kill().await?;
-        let is_acknowledged = answer.await?.is_ok_and(|response| response.status == 200);
-        acknowledged += u32::from(is_acknowledged);
-        let server = serve().start().await?;
-        let found = said(&server, None).await?.map_err(|code| anyhow::anyhow!("round {round}: {code:?}"))?;
-        assert!(found == says || (found == now && !is_acknowledged), "round {round}: {found}");
-        changed += u32::from(found != now);
-        let files: BTreeSet<String> = names(&data.path().join("packages"))?;
-        let kept = files.iter().filter(|file| file.ends_with(".okra.pkg")).count();
-        assert!(kept <= 2 && !files.iter().any(|file| file.ends_with(".tmp")), "round {round}: {files:?}");
-        server.kill().await?;
-    }
-    say(format!(
-        "{rounds} kills: the new package served after {changed}, {acknowledged} of them acknowledged"
-    ));
-    assert!(changed > 0 && changed < rounds, "the kills came too early or too late");
-    Ok(())
-}
-
-fn names(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
-    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redeploys_under_load_lose_and_mix_nothing() -> anyhow::Result<()> {
-    let packages = [Orders::saying("v1", "even").pack()?, Orders::saying("v1", "odd").pack()?];
-    let data = TempDir::new()?;
-    let server = Arc::new(Serve::empty().data_dir(data.path()).start().await?);
-    deployed(&server, &packages[0]).await?;
-    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut callers = Vec::new();
-    for spelling in [Spelling::Grpc, Spelling::Connect, Spelling::GrpcWeb, Spelling::ConnectOverHttp2] {
-        let (stop, calls, address) = (stop.clone(), calls.clone(), server.service());
-        callers.push(tokio::spawn(async move {
-            let mut caller = Caller::connect(spelling, address).await?;
-            while !stop.load(Relaxed) {
-                let said = caller.call().await?;
-                ensure!(said == "even" || said == "odd", "{spelling:?}: {said}");
-                calls.fetch_add(1, Relaxed);
-            }
-            anyhow::Ok(())
-        }));
-    }
-    let (warm_up, redeploys) = (20, if long_form() { 1000 } else { 100 });
-    let (mut files, mut memory) = ((0, 0), (0, 0));
-    let begun = Instant::now();
-    for number in 0..warm_up + redeploys {
-        let answer = deployed(&server, &packages[(number + 1) % 2]).await?;
-        assert_eq!(answer["receipt"]["dropped"], 0, "{answer}");
-        if number == warm_up {
-            files.0 = open_files(&server)?;
-            memory.0 = resident_mib(&server)?;
-        }
-    }
-    let took = begun.elapsed();
-    stop.store(true, Relaxed);
-    for caller in callers {
-        caller.await??;
-    }
-    eventually("files to be closed", async || {
-        files.1 = open_files(&server)?;
-        Ok((files.1 <= files.0 + 2).then_some(()))
-    })
-    .await?;
-    memory.1 = resident_mib(&server)?;
-    let kept = fs::read_dir(data.path().join("cache"))?.count();
-    assert!(kept <= 4, "compiled code of {kept} files for two packages");
-    assert!(memory.1 < memory.0 + 64, "{memory:?} MiB");
-    say(format!(
-        "{} redeploys in {took:?} under {} calls, none failed; open files {files:?}, resident MiB {memory:?}",
-        warm_up + redeploys,
-        calls.load(Relaxed)
-    ));
-    Ok(())
-}
-
-/// How a call is spelled.
-#[derive(Clone, Copy, Debug)]
-enum Spelling {
-    Grpc,
-    Connect,
-    ConnectOverHttp2,
-    GrpcWeb,
-}
-
-enum Caller {
-    Grpc(Client),
-    Connect(Http),
-    GrpcWeb(Http),
-}
-
-impl Caller {
-    async fn connect(spelling: Spelling, address: SocketAddr) -> anyhow::Result<Self> {
-        Ok(match spelling {
-            Spelling::Grpc => Self::Grpc(Client::connect(address).await?),
-            Spelling::Connect => Self::Connect(Http::one(address).await?),
-            Spelling::ConnectOverHttp2 => Self::Connect(Http::two(address).await?),
-            Spelling::GrpcWeb => Self::GrpcWeb(Http::one(address).await?),
-        })
-    }
-
-    /// What the service says.
-    async fn call(&mut self) -> anyhow::Result<String> {
-        const PATH: &str = "/shop.Orders/place";
-        let text = |bytes: &[u8]| Ok(String::from_utf8_lossy(bytes).into_owned());
-        match self {
-            Self::Grpc(client) => {
-                let reply = client.call(Call::new(PATH, REQUEST)).await?;
-                text(&reply.payload.with_context(|| format!("{:?} {}", reply.code, reply.message))?[2..])
-            }
-            Self::Connect(http) => {
-                let kind = [("content-type", "application/json")];
-                let reply = http.send("POST", PATH, &kind, r#"{"item":"x"}"#).await?;
-                ensure!(reply.status == 200, "{reply:?}");
-                Ok(reply.json()?["said"].as_str().context("text")?.to_owned())
-            }
-            Self::GrpcWeb(http) => {
-                let kind = [("content-type", "application/grpc-web+proto")];
-                let reply = http.send("POST", PATH, &kind, &b"\0\0\0\0\x03\x0a\x01x"[..]).await?;
-                let length = usize::from(*reply.body.get(4).context("a frame")?);
-                let message = reply.body.get(5..5 + length).context("a message")?;
-                ensure!(reply.body[5 + length..].ends_with(b"grpc-status: 0\r\n"), "{reply:?}");
-                text(&message[2..])
-            }
-        }
-    }
-}
-
-fn resident_mib(server: &Okra) -> anyhow::Result<u64> {
-    let statm = fs::read_to_string(format!("/proc/{}/statm", server.id()))?;
-    let pages: u64 = statm.split(' ').nth(1).context("a count")?.parse()?;
-    Ok((pages * 4096) >> 20)
-}
-
-fn open_files(server: &Okra) -> anyhow::Result<usize> {
-    Ok(fs::read_dir(format!("/proc/{}/fd", server.id()))?.count())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_flight_outlives_its_service() -> anyhow::Result<()> {
     let slow = Orders { rounds: 300_000_000, ..Orders::saying("v1", "at last") }.pack()?;
     let server = Serve::empty().start().await?;
@@ -521,6 +272,51 @@ async fn only_so_many_deploys_wait() -> anyhow::Result<()> {
     assert!(statuses.iter().all(|status| matches!(status, 200 | 429)), "{statuses:?}");
     assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
     assert_eq!(said(&server, None).await?, Ok("hello".to_owned()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_come_from_an_s3_server() -> anyhow::Result<()> {
+    let Some(mut python) = python()? else { return Ok(()) };
+    let package = Orders::saying("v1", "from far away").pack()?;
+    let mut s3 = python
+        .arg(script("python/s3.py"))
+        .args(["packages", "some/orders.okra.pkg"])
+        .arg(package.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(s3.stdout.take().context("stdout")?),
+        &mut line,
+    )?;
+    let endpoint: Value = serde_json::from_str(&line).context("the S3 server does not start")?;
+    let secrets = TempDir::new()?;
+    let (key, secret) = (secrets.path().join("key"), secrets.path().join("secret"));
+    fs::write(&key, "k\n")?;
+    fs::write(&secret, "s\n")?;
+    let server = Serve::empty()
+        .flag("--packages-s3-endpoint", endpoint["endpoint"].as_str().context("an endpoint")?)
+        .flag("--packages-s3-buckets", "packages")
+        .flag("--packages-s3-access-key-file", key.display())
+        .flag("--packages-s3-secret-key-file", secret.display())
+        .start()
+        .await?;
+    let ask = async |source: &str| server.admin().post(DEPLOY, &json!({ "source": source })).await;
+    let answer = ask("s3://packages/some/orders.okra.pkg").await?.json()?;
+    assert_eq!(answer["service_id"], "shop.Orders.v1");
+    assert_eq!(said(&server, None).await?, Ok("from far away".to_owned()));
+    assert_eq!(services(&server).await?[0]["source"], "s3://packages/some/orders.okra.pkg");
+    let (status, error) = problem(&ask("s3://packages/absent").await?)?;
+    assert!(status == 404 && error.contains("failed to download from S3"), "{status} {error}");
+    let (status, error) = problem(&ask("s3://other/some/orders.okra.pkg").await?)?;
+    assert!(status == 400 && error.contains("packages.s3_buckets"), "{status} {error}");
+    drop(s3.stdin.take());
+    s3.wait()?;
+    let (status, error) = problem(&ask("s3://packages/some/orders.okra.pkg").await?)?;
+    assert!(status == 422 && error.contains("failed to download from S3"), "{status} {error}");
     Ok(())
 }
 
@@ -567,6 +363,10 @@ async fn full_disk(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn names(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
 /// Fills a file system but for so many KiB.
 fn fill(filler: &Path, room: usize) -> anyhow::Result<()> {
     drop(fs::remove_file(filler));
@@ -577,156 +377,5 @@ fn fill(filler: &Path, room: usize) -> anyhow::Result<()> {
     ensure!(!written.status.success(), "there was no end to it");
     let length = fs::metadata(filler)?.len();
     fs::File::options().write(true).open(filler)?.set_len(length.saturating_sub((room as u64) << 10))?;
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn reflection_and_health_follow_each_deploy() -> anyhow::Result<()> {
-    let Some(_) = go_tool("grpcurl")? else { return Ok(()) };
-    let server = Serve::empty().start().await?;
-    let target = server.service().to_string();
-    let grpcurl = |arguments: &[&str]| -> anyhow::Result<String> {
-        let mut command = go_tool("grpcurl")?.context("grpcurl")?;
-        Ok(String::from_utf8(command.arg("-plaintext").args(arguments).output()?.stdout)?)
-    };
-    let health = |service: &str| {
-        grpcurl(&["-d", &json!({ "service": service }).to_string(), &target, "grpc.health.v1.Health/Check"])
-    };
-    assert!(!grpcurl(&[&target, "list"])?.contains("Orders"));
-    assert!(health("")?.contains("SERVING"));
-    assert!(!health("shop.Orders")?.contains("SERVING"));
-    deployed(&server, &Orders::saying("v1", "hello").pack()?).await?;
-    deployed(&server, &Orders { namespace: "stock", ..Orders::saying("v1", "other") }.pack()?).await?;
-    let listed = grpcurl(&[&target, "list"])?;
-    assert!(listed.contains("shop.Orders") && listed.contains("stock.Orders"), "{listed}");
-    assert!(health("shop.Orders")?.contains("SERVING"));
-    // Both packages have a `service.proto`, and each is described by its own.
-    for (service, says) in [("shop.Orders", "hello"), ("stock.Orders", "other")] {
-        let described = grpcurl(&[&target, "describe", service])?;
-        assert!(described.contains("rpc place"), "{described}");
-        let answer = grpcurl(&["-d", r#"{"item":"x"}"#, &target, &format!("{service}/place")])?;
-        assert_eq!(serde_json::from_str::<Value>(&answer)?, json!({ "said": says }));
-    }
-    assert_eq!(server.admin().delete("/api/v1/packages/shop.Orders.v1").await?.status, 204);
-    let listed = grpcurl(&[&target, "list"])?;
-    assert!(!listed.contains("shop.Orders") && listed.contains("stock.Orders"), "{listed}");
-    assert!(!health("shop.Orders")?.contains("SERVING"));
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn twenty_packages_are_there_soon_after_a_restart() -> anyhow::Result<()> {
-    const NAMESPACES: [&str; 20] = [
-        "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1", "b2", "b3", "b4", "b5", "b6",
-        "b7", "b8", "b9",
-    ];
-    let data = TempDir::new()?;
-    let server = Serve::empty().data_dir(data.path()).start().await?;
-    for namespace in NAMESPACES {
-        deployed(&server, &Orders { namespace, ..Orders::saying("v1", namespace) }.pack()?).await?;
-    }
-    server.stop().await?;
-    let begun = Instant::now();
-    let server = Serve::empty().data_dir(data.path()).start().await?;
-    let ready = begun.elapsed();
-    let client = server.client().await?;
-    let mut times = Vec::new();
-    for method in ["/a0.Orders/place", "/a1.Orders/place", "/a0.Orders/place", "/a0.Orders/place"] {
-        let begun = Instant::now();
-        let reply = client.call(Call::new(method, REQUEST)).await?;
-        ensure!(reply.code == Code::Ok, "{method}: {:?} {}", reply.code, reply.message);
-        times.push(begun.elapsed());
-    }
-    say(format!("20 packages: ready after {ready:?}; first and later calls took {times:?}"));
-    assert_eq!(services(&server).await?.len(), NAMESPACES.len());
-    assert!(ready < Duration::from_secs(5), "{ready:?}");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn grpcios_health_and_reflection_follow_each_deploy() -> anyhow::Result<()> {
-    let Some(mut python) = python()? else { return Ok(()) };
-    let package = Orders::saying("v1", "hello").pack()?;
-    let server = Serve::empty().start().await?;
-    let heard = run(python
-        .arg(script("python/discovery.py"))
-        .args([server.service().to_string(), server.admin().address().to_string()])
-        .arg(package.path()))?;
-    let heard: Vec<String> = serde_json::from_str(&heard)?;
-    let turn = ["SERVING", "SERVICE_UNKNOWN"];
-    assert_eq!(heard, [&["SERVICE_UNKNOWN"][..], &turn, &turn, &turn].concat());
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_watch_of_health_does_not_hold_up_the_end() -> anyhow::Result<()> {
-    let Some(mut grpcurl) = go_tool("grpcurl")? else { return Ok(()) };
-    let server = Serve::empty().start().await?;
-    let target = server.service().to_string();
-    let mut watching = grpcurl
-        .args(["-plaintext", "-d", "{}", &target, "grpc.health.v1.Health/Watch"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    eventually("a watch", async || {
-        Ok((server.admin().metrics().await?.sum("okra_connections_open", &[]) > 0.5).then_some(()))
-    })
-    .await?;
-    // Its first answer may still be on the way.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let begun = Instant::now();
-    let status = server.stop().await?;
-    assert_eq!(status.code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    watching.wait()?;
-    let mut told = String::new();
-    std::io::Read::read_to_string(&mut watching.stdout.take().context("stdout")?, &mut told)?;
-    let (serving, rest) = told.split_once("\"SERVING\"").context("it was told that the host serves")?;
-    assert!(!serving.contains("NOT_SERVING") && rest.contains("NOT_SERVING"), "{told}");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn packages_come_from_an_s3_server() -> anyhow::Result<()> {
-    let Some(mut python) = python()? else { return Ok(()) };
-    let package = Orders::saying("v1", "from far away").pack()?;
-    let mut s3 = python
-        .arg(script("python/s3.py"))
-        .args(["packages", "some/orders.okra.pkg"])
-        .arg(package.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut line = String::new();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(s3.stdout.take().context("stdout")?),
-        &mut line,
-    )?;
-    let endpoint: Value = serde_json::from_str(&line).context("the S3 server does not start")?;
-    let secrets = TempDir::new()?;
-    let (key, secret) = (secrets.path().join("key"), secrets.path().join("secret"));
-    fs::write(&key, "k\n")?;
-    fs::write(&secret, "s\n")?;
-    let server = Serve::empty()
-        .flag("--packages-s3-endpoint", endpoint["endpoint"].as_str().context("an endpoint")?)
-        .flag("--packages-s3-buckets", "packages")
-        .flag("--packages-s3-access-key-file", key.display())
-        .flag("--packages-s3-secret-key-file", secret.display())
-        .start()
-        .await?;
-    let ask = async |source: &str| server.admin().post(DEPLOY, &json!({ "source": source })).await;
-    let answer = ask("s3://packages/some/orders.okra.pkg").await?.json()?;
-    assert_eq!(answer["service_id"], "shop.Orders.v1");
-    assert_eq!(said(&server, None).await?, Ok("from far away".to_owned()));
-    assert_eq!(services(&server).await?[0]["source"], "s3://packages/some/orders.okra.pkg");
-    let (status, error) = problem(&ask("s3://packages/absent").await?)?;
-    assert!(status == 404 && error.contains("failed to download from S3"), "{status} {error}");
-    let (status, error) = problem(&ask("s3://other/some/orders.okra.pkg").await?)?;
-    assert!(status == 400 && error.contains("packages.s3_buckets"), "{status} {error}");
-    drop(s3.stdin.take());
-    s3.wait()?;
-    let (status, error) = problem(&ask("s3://packages/some/orders.okra.pkg").await?)?;
-    assert!(status == 422 && error.contains("failed to download from S3"), "{status} {error}");
     Ok(())
 }

@@ -168,3 +168,28 @@ async fn a_large_module_stays_within_the_compilers_limits() {
     load(&engine(dir.path(), compiler()), module("", "", &body)).await;
     println!("compiled in {:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn code_that_nobody_needs_is_removed_and_what_is_loaded_goes_on() {
+    use sha2::{Digest, Sha256};
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path(), None);
+    let echo = load(&engine, guest_file("echo/echo.wat")).await;
+    let other = load(&engine, guest_file("attackers/trap.wat")).await;
+    for left in ["9-1.tmp", "0-0.cwasm", "0-0.sum", "not-ours"] {
+        std::fs::write(dir.path().join(left), "").unwrap();
+    }
+    let kept: [u8; 32] = Sha256::digest(guest_file("echo/echo.wat")).into();
+    engine.keep_compiled(&[kept]).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    assert_eq!((files(dir.path(), "cwasm").len(), files(dir.path(), "sum").len()), (1, 1));
+    assert_eq!(ask(&echo, "m", "x").await.unwrap(), "x");
+    assert!(ask(&other, "m", "x").await.is_err());
+    // What is kept is found, what is not is compiled again.
+    let engine = self::engine(dir.path(), shell("exit 9"));
+    load(&engine, guest_file("echo/echo.wat")).await;
+    let gone = engine.load(guest_file("attackers/trap.wat"), options("t", Limits::default())).await;
+    assert!(matches!(gone, Err(LoadError::Compile(CompileError::Run(_)))), "{gone:?}");
+    engine.keep_compiled(&[]).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
