@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use exec_plan::{ExecPlan, Executor, GraphResolver, GraphSource, HeldPlan, KernelRegistry};
 use kernels_wasm::{Abi, Engine, EngineOptions, GuestFault, GuestStatus, Limits, LoadOptions, Payload};
