@@ -1,10 +1,10 @@
 //! The `okra` command. `okra serve` is told here from its beginning to its end; [`cli`] tells the rest.
 
 mod cli;
+mod code_dir;
 mod signals;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::cli::{Cli, Command, Global, ServeArgs, graph};
+use crate::code_dir::CodeDir;
 use crate::signals::Signals;
 
 /// Instances of guests that live at a time, of all packages together.
@@ -64,7 +65,8 @@ fn serve(args: &ServeArgs, global: &Global, output: &Output) -> Result<Exit, Fai
     loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("cannot start a runtime", &error))?;
-    let code = CodeDir::of(config);
+    let code = CodeDir::of(config.graphs.data_dir.as_deref());
+    let code = code.map_err(|error| failed("cannot make a folder for compiled code", &error))?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(|error| failed("cannot listen for signals", &error))?;
         let packages = load_packages(config, &code).await?;
@@ -206,7 +208,7 @@ async fn load_packages(config: &Config, code: &CodeDir) -> Result<LoadedPackages
     let engine = Engine::new(EngineOptions {
         overrun_slots: slots,
         max_instances: MAX_INSTANCES,
-        cache: Some(code.path.clone()),
+        cache: Some(code.path().to_owned()),
         compiler: Some(cli::compile_guest::command()),
     });
     let engine = engine.map_err(|error| failed("cannot run packages", &error))?;
@@ -220,31 +222,6 @@ async fn load_packages(config: &Config, code: &CodeDir) -> Result<LoadedPackages
     })?;
     packages.findings().iter().for_each(|finding| tracing::warn!("{finding}"));
     Ok(packages)
-}
-
-/// Where compiled guests are kept: in the data directory, else as long as this process lasts.
-struct CodeDir {
-    path: PathBuf,
-    is_own: bool,
-}
-
-impl CodeDir {
-    fn of(config: &Config) -> Self {
-        match &config.graphs.data_dir {
-            Some(dir) => Self { path: dir.join("cache"), is_own: false },
-            None => {
-                let name = format!("okra-code-{}", std::process::id());
-                Self { path: std::env::temp_dir().join(name), is_own: true }
-            }
-        }
-    }
-
-    fn remove(&self) {
-        if self.is_own {
-            // Not there if nothing was compiled; and what cannot be removed is the system's to clear.
-            let _left_over = std::fs::remove_dir_all(&self.path);
-        }
-    }
 }
 
 /// Opens the store, and says what was found in its directory.
