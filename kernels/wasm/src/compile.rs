@@ -65,6 +65,12 @@ const GRACE: Duration = Duration::from_secs(1);
 const COMPLAINT_BYTES: u64 = 16 << 10;
 
 impl Shared {
+    /// The module as it was compiled before. Reads a file, and waits for nobody.
+    pub(crate) fn find(&self, wasm: &[u8]) -> Option<Module> {
+        let cache = self.cache.as_ref().filter(|_| wasm.len() <= MODULE_BYTES)?;
+        cache.find(&self.wasm, Digest::of(wasm))
+    }
+
     /// The compiled module: from the cache, or compiled now. Takes as long as that takes.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Module, CompileError> {
         if wasm.len() > MODULE_BYTES {
@@ -75,9 +81,6 @@ impl Shared {
             return Module::new(&self.wasm, wasm).map_err(invalid);
         };
         let digest = Digest::of(wasm);
-        if let Some(module) = cache.find(&self.wasm, digest) {
-            return Ok(module);
-        }
         let _one_at_a_time = self.compiling.lock();
         // Whoever had the lock may have compiled the same module.
         if let Some(module) = cache.find(&self.wasm, digest) {

@@ -26,6 +26,8 @@ pub(crate) struct Pace {
     ticks: u32,
     /// Filled by whoever waits for the slot, which happens outside the store.
     slot: Arc<Mutex<Option<Slot>>>,
+    /// There may be a slot: most calls never look.
+    may_hold: bool,
     /// The slot was waited for and the next tick is the first with it.
     is_due: bool,
 }
@@ -44,6 +46,7 @@ impl Pace {
             since: None,
             ticks: 0,
             slot: Arc::default(),
+            may_hold: false,
             is_due: false,
         }
     }
@@ -52,7 +55,10 @@ impl Pace {
     pub(crate) fn begin(&mut self, deadline: Option<Instant>, longest: Duration, slot: Option<Slot>) {
         (self.deadline, self.longest) = (deadline, longest);
         (self.since, self.ticks, self.is_due) = (None, 0, slot.is_some());
-        *self.slot.lock() = slot;
+        if slot.is_some() {
+            self.may_hold = true;
+            *self.slot.lock() = slot;
+        }
     }
 
     /// Ends a call; says whether it overran.
@@ -64,7 +70,9 @@ impl Pace {
     /// Gives the slot back, if there is one: the guest waits for its host.
     pub(crate) fn pause(&mut self) {
         self.is_due = false;
-        self.slot.lock().take();
+        if std::mem::take(&mut self.may_hold) {
+            self.slot.lock().take();
+        }
     }
 
     /// When the call must end. What has not been looked at before has begun now.
@@ -93,7 +101,7 @@ impl Pace {
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
         }
         self.pause();
-        self.is_due = true;
+        (self.is_due, self.may_hold) = (true, true);
         let (lane, slot) = (self.lane.clone(), self.slot.clone());
         // With no tick to go, the guest looks up again at once, and so ends if its time is up by then.
         Ok(UpdateDeadline::YieldCustom(

@@ -121,6 +121,9 @@ impl Engine {
     }
 
     async fn compiled(&self, wasm: bytes::Bytes) -> Result<Module, CompileError> {
+        if let Some(module) = self.0.find(&wasm) {
+            return Ok(module);
+        }
         let (shared, (done, compiled)) = (self.0.clone(), tokio::sync::oneshot::channel());
         // Nobody waits for a load that was abandoned; its module is in the cache then, for the next.
         let spawned = std::thread::Builder::new().name("okra-compile".to_owned()).spawn(move || {
