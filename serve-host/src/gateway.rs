@@ -34,6 +34,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
+use http_body_util::BodyExt;
 use kernels::RequestEnvelope;
 use tower_service::Service;
 
@@ -112,16 +113,20 @@ impl Shared {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
         if let Some(response) = self.cors.preflight(&head) {
             return response;
         }
         let allowed = self.cors.allow(&head.headers);
-        let is_head = head.method == Method::HEAD;
-        let mut response = match self.serve(head, body).await {
+        let (is_head, is_http1) = (head.method == Method::HEAD, head.version < Version::HTTP_2);
+        let mut response = match self.serve(head, &mut body).await {
             Ok(response) => response,
             Err(unserved) => unserved.response(),
         };
+        // What is left of the body ends an HTTP/1 connection; a client that is not told would use it again.
+        if is_http1 && !pass_over(&mut body).await {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(allowed) = allowed {
             allowed.expose(response.headers_mut());
         }
@@ -131,7 +136,7 @@ impl Shared {
         response
     }
 
-    async fn serve<B>(&self, head: Parts, body: PacedBody<B>) -> Result<Response<UnaryBody>, Unserved>
+    async fn serve<B>(&self, head: Parts, body: &mut PacedBody<B>) -> Result<Response<UnaryBody>, Unserved>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -211,7 +216,7 @@ impl Shared {
         reply: &mut Reply,
         headers: &HeaderMap,
         mut envelope: RequestEnvelope,
-        body: PacedBody<B>,
+        body: &mut PacedBody<B>,
     ) -> Ended
     where
         B: Body<Data = Bytes> + Unpin,
@@ -220,7 +225,7 @@ impl Shared {
         let read = async {
             let (encoding, timeout) = self.read_head(reply, headers)?;
             envelope.deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-            let body = body.by(envelope.deadline);
+            body.must_end_by(envelope.deadline);
             envelope.payload = match media.spelling {
                 Spelling::Connect => intake.bare(body, encoding).await?,
                 Spelling::ConnectStream => bare_only(intake.bare(body, encoding).await?)?,
@@ -299,6 +304,23 @@ fn protocol(spelling: Spelling) -> Protocol {
         Spelling::Grpc => Protocol::Grpc,
     }
 }
+
+/// Reads the rest of a body that nobody wants, if it is short; says whether that was all of it.
+async fn pass_over<B: Body<Data = Bytes> + Unpin>(body: &mut PacedBody<B>) -> bool {
+    let mut left = PASSED_OVER;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// The most bytes of an unwanted body that are read to keep its connection.
+const PASSED_OVER: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -165,7 +165,8 @@ fn is_unsent(error: &anyhow::Error) -> bool {
         }
         cause = error.source();
     }
-    error.is_canceled()
+    // The connection was gone before the call could be handed to it.
+    error.is_canceled() || error.is_closed()
 }
 
 /// Callers that share a connection.

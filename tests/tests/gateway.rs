@@ -90,6 +90,18 @@ async fn content_types_are_read_as_http_says() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_connection_whose_request_was_not_read_is_not_used_again() -> anyhow::Result<()> {
+    let greet = Greet::start(&[]).await?;
+    let text = [("content-type", "text/plain")];
+    let mut http = Http::one(greet.okra.service()).await?;
+    let short = http.send("POST", SAY, &text, "{}").await?;
+    assert_eq!((short.status.as_u16(), short.header("connection")), (415, None));
+    let long = http.send("POST", SAY, &text, vec![b' '; 200_000]).await?;
+    assert_eq!((long.status.as_u16(), long.header("connection")), (415, Some("close")));
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_no_call_runs_nothing() -> anyhow::Result<()> {
     let greet = Greet::start(&[]).await?;
     for http in [&mut Http::one(greet.okra.service()).await?, &mut Http::two(greet.okra.service()).await?] {

@@ -32,7 +32,7 @@ impl Intake {
     /// [`Refusal`] as soon as it is known that the message cannot be taken.
     pub(crate) async fn bare<B: Body<Data = Bytes> + Unpin>(
         &mut self,
-        mut body: PacedBody<B>,
+        body: &mut PacedBody<B>,
         encoding: Option<Encoding>,
     ) -> Result<Bytes, Refusal> {
         // What cannot be compressed grows a little.
@@ -67,7 +67,7 @@ impl Intake {
     /// As for [`bare`](Self::bare); also if the body is not exactly one message.
     pub(crate) async fn framed<B: Body<Data = Bytes> + Unpin>(
         &mut self,
-        mut body: PacedBody<B>,
+        body: &mut PacedBody<B>,
         encoding: Option<Encoding>,
         mut text: Option<Decoder>,
     ) -> Result<Bytes, Refusal> {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     async fn bare(pieces: &[&'static [u8]], limit: usize) -> Result<Bytes, Refusal> {
-        intake(limit).bare(body(pieces), None).await
+        intake(limit).bare(&mut body(pieces), None).await
     }
 
     #[tokio::test]
@@ -154,23 +154,24 @@ mod tests {
         let read = async |limit| {
             let piece = Frame::data(gzip.clone());
             let body = StreamBody::new(stream::iter([Ok::<_, Infallible>(piece)]));
-            intake(limit).bare(PacedBody::new(body, None), Some(Encoding::Gzip)).await
+            intake(limit).bare(&mut PacedBody::new(body, None), Some(Encoding::Gzip)).await
         };
         assert_eq!(read(2_000).await.unwrap(), message);
         assert!(matches!(read(1_999).await, Err(Refusal::Inflate(InflateError::TooLarge { .. }))));
-        let empty = intake(10).bare(body(&[]), Some(Encoding::Gzip)).await;
+        let empty = intake(10).bare(&mut body(&[]), Some(Encoding::Gzip)).await;
         assert_eq!(empty.unwrap(), "", "an empty message need not be compressed");
     }
 
     #[tokio::test]
     async fn envelopes_hold_one_message() {
-        let read = async |pieces: &[&'static [u8]]| intake(10).framed(body(pieces), None, None).await;
+        let read = async |pieces: &[&'static [u8]]| intake(10).framed(&mut body(pieces), None, None).await;
         assert_eq!(read(&[b"\0\0\0\0\x02", b"hi"]).await.unwrap(), "hi");
         let none = read(&[]).await;
         assert!(matches!(none, Err(Refusal::Frame(FrameError::Missing))));
         let flagged = read(&[b"\x01\0\0\0\x02hi"]).await;
         assert!(matches!(flagged, Err(Refusal::NoEncoding)));
-        let text = intake(10).framed(body(&[b"AAAAAAJ", b"oaQ=="]), None, Some(Decoder::default())).await;
+        let text =
+            intake(10).framed(&mut body(&[b"AAAAAAJ", b"oaQ=="]), None, Some(Decoder::default())).await;
         assert_eq!(text.unwrap(), "hi");
     }
 
@@ -178,7 +179,7 @@ mod tests {
     async fn what_is_held_is_charged() {
         let budget = ByteBudget::new(5);
         let mut intake = Intake { limit: 100, charge: Charge::new(&budget) };
-        let refused = intake.bare(body(&[b"abc", b"def"]), None).await;
+        let refused = intake.bare(&mut body(&[b"abc", b"def"]), None).await;
         assert!(matches!(refused, Err(Refusal::OverBudget { limit: 5 })));
         drop(intake);
         assert_eq!(budget.held(), 0);

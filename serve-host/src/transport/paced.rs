@@ -65,11 +65,9 @@ impl<B> PacedBody<B> {
         Self { inner, pace, wait: None, moved: false }
     }
 
-    /// The same body, which must also be whole by `deadline`; without a pace it may still take for ever.
-    #[must_use]
-    pub(crate) fn by(mut self, deadline: Option<std::time::Instant>) -> Self {
+    /// From now on the body must also be whole by `deadline`; without a pace it may still take for ever.
+    pub(crate) fn must_end_by(&mut self, deadline: Option<std::time::Instant>) {
         self.pace = self.pace.map(|pace| Pace { deadline, ..pace });
-        self
     }
 
     /// Waits a little longer, unless it has been too long.
