@@ -27,10 +27,9 @@ use exec_plan::{
 };
 use futures_util::future::BoxFuture;
 use prost::Message as _;
-use prost_types::Any;
 
 use crate::messages::{
-    ConformancePayload, Error, Header, RequestInfo, Status, Told, UnaryRequest, UnaryResponse,
+    Any, Failure, Header, Outcome, Payload, RequestInfo, Status, UnaryRequest, UnaryResponse,
 };
 
 /// The factory, and the body of every node: there is nothing to configure.
@@ -93,22 +92,22 @@ async fn answer(method: &str, payload: &Bytes, meta: &Metadata, deadline_ms: i64
     let Some(told) = request.response_definition else { return Ok(success(Vec::new(), info)) };
     let (headers, trailers) = (metadata(&told.response_headers)?, metadata(&told.response_trailers)?);
     tokio::time::sleep(Duration::from_millis(told.response_delay_ms.into())).await;
-    let outputs = match told.response {
-        Some(Told::Error(error)) => failure(error, info),
-        Some(Told::Data(data)) => success(data, info),
+    let outputs = match told.outcome {
+        Some(Outcome::Error(error)) => failure(error, info),
+        Some(Outcome::Data(data)) => success(data, info),
         None => success(Vec::new(), info),
     };
     Ok(outputs.with(4, Value::Metadata(headers)).with(5, Value::Metadata(trailers)))
 }
 
 fn success(data: Vec<u8>, info: RequestInfo) -> Outputs {
-    let payload = ConformancePayload { data, request_info: Some(info) };
+    let payload = Payload { data, request_info: Some(info) };
     outputs(UnaryResponse { payload: Some(payload) }.encode_to_vec(), 0, "", Vec::new())
 }
 
 /// What arrived is told in the last detail of the error.
-fn failure(error: Error, info: RequestInfo) -> Outputs {
-    let Error { code, message, mut details } = error;
+fn failure(error: Failure, info: RequestInfo) -> Outputs {
+    let Failure { code, message, mut details } = error;
     let message = message.unwrap_or_default();
     details.push(any("ConformancePayload.RequestInfo", info.encode_to_vec()));
     let status = Status { code, message: message.clone(), details }.encode_to_vec();

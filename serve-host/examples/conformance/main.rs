@@ -10,7 +10,10 @@
 //! standard output where to find it. SIGTERM ends it.
 
 mod answer_as_told;
+// The service's messages are those of the guest that is the same service in WebAssembly.
+#[path = "../../../guests/conformance/src/messages.rs"]
 mod messages;
+mod runner;
 
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
@@ -29,7 +32,7 @@ use serve_host::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::answer_as_told::AnswerAsTold;
-use crate::messages::{ServerCompatRequest, ServerCompatResponse};
+use crate::runner::{ServerCompatRequest, ServerCompatResponse};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
