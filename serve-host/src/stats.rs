@@ -126,7 +126,8 @@ pub struct StatsSnapshot {
     pub rejected: BTreeMap<RejectReason, u64>,
     /// Calls in line now.
     pub queued: u64,
-    /// Calls running now.
+    /// Calls running now on the pool. One that runs in place, on the thread that read it, is counted only
+    /// when it has ended.
     pub in_flight: u64,
     /// Calls the graph answered.
     pub completed: u64,

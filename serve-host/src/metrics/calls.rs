@@ -29,7 +29,7 @@ impl Collector for Calls {
         page.counter("okra_calls_cancelled", "Calls whose client left first", stats.cancelled)?;
         page.counter("okra_calls_expired", "Calls whose time was up", stats.expired)?;
         page.gauge("okra_calls_queued", "Calls in line", None, stats.queued as f64)?;
-        page.gauge("okra_calls_in_flight", "Calls running", None, stats.in_flight as f64)?;
+        page.gauge("okra_calls_in_flight", "Calls running on the pool", None, stats.in_flight as f64)?;
         let ended = stats.graphs.iter().flat_map(|(graph, figures)| {
             figures.calls.iter().map(move |call| {
                 let (service, method) = split(&call.method);
