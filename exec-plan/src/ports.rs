@@ -129,8 +129,29 @@ impl Ports<'_> {
         if let Some(Target(Some(slot))) = self.targets.get(output)
             && let Some(slot) = self.slots.get_mut(*slot as usize)
         {
-            *slot = Some(value);
+            fill(slot, value);
         }
+    }
+
+    /// Gives an input as an output: what [`take`](ReadInputs::take) and [`set`](Self::set) do, without a stop between.
+    /// `false` if the input carries nothing.
+    #[inline]
+    pub fn pass(&mut self, input: usize, output: usize) -> bool {
+        let (Some(&Source::Last(from)), Some(&Target(Some(to)))) =
+            (self.sources.get(input), self.targets.get(output))
+        else {
+            let value = self.take(input);
+            let any = value.is_some();
+            if let Some(value) = value {
+                self.set(output, value);
+            }
+            return any;
+        };
+        let Some(value) = self.slots.get_mut(from as usize).and_then(Option::take) else { return false };
+        if let Some(slot) = self.slots.get_mut(to as usize) {
+            fill(slot, value);
+        }
+        true
     }
 
     /// Whether anything reads this output: lets a body skip work whose result nobody sees.
@@ -259,6 +280,21 @@ pub(crate) fn run_owned(
     slots.resize(first_output + targets.len(), None);
     kernel.run(&mut Ports { sources: &sources, targets: &targets, slots: &mut slots, constants: &[] }, cx)?;
     Ok(Outputs { values: slots.drain(first_output..).collect() })
+}
+
+/// Puts a value into a slot, which as a rule is empty: then there is nothing to drop.
+#[inline]
+pub(crate) fn fill(slot: &mut Option<Value>, value: Value) {
+    empty(slot);
+    slot.get_or_insert(value);
+}
+
+/// Empties a slot, which as a rule is empty already.
+#[inline]
+pub(crate) fn empty(slot: &mut Option<Value>) {
+    if slot.is_some() {
+        *slot = None;
+    }
 }
 
 #[cold]

@@ -183,6 +183,12 @@ impl PlanStore {
         found.ok_or(missing)
     }
 
+    /// A lease on what serves an RPC service, else on what answers the calls that name no graph.
+    #[inline]
+    pub fn resolve(&self, service: &str) -> Option<PlanLease> {
+        self.lease(|catalog| catalog.service(service).or_else(|| catalog.by_default()))
+    }
+
     /// A lease on what answers the calls that name no graph.
     #[inline]
     pub fn resolve_default(&self) -> Option<PlanLease> {

@@ -14,6 +14,8 @@ mod requests;
 use std::collections::VecDeque;
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::budget::Budget;
 use crate::error::{Cancelled, Cutoff, End, ErrorCode, Violation};
 use crate::frame;
@@ -48,6 +50,8 @@ pub struct Connection {
     closed: ClosedIds,
     /// The highest id the client has used.
     last_id: u32,
+    /// The highest id before the current input.
+    read_before: u32,
     peer: PeerSettings,
     notice: TableNotice,
     receive: ReceiveWindow,
@@ -60,6 +64,8 @@ pub struct Connection {
     control: Budget,
     /// Bytes of all messages that are being collected.
     unfinished: usize,
+    /// Streams of which the handler has not heard.
+    unopened: u32,
     drain: Drain,
     clock: Clock,
     end: Option<End>,
@@ -88,6 +94,22 @@ enum TableNotice {
 struct Outside<'a, H> {
     out: &'a mut Vec<u8>,
     handler: &'a mut H,
+    /// What is being read, if it may be kept.
+    lent: Option<&'a Bytes>,
+}
+
+// === impl Outside ===
+
+impl<H> Outside<'_, H> {
+    /// These bytes of the input to keep: without a copy, if the input was lent and they are a part of it.
+    fn share(&self, part: &[u8]) -> Bytes {
+        let shared = self.lent.and_then(|lent| {
+            let start = part.as_ptr().addr().checked_sub(lent.as_ptr().addr())?;
+            let end = start.checked_add(part.len())?;
+            (end <= lent.len()).then(|| lent.slice(start..end))
+        });
+        shared.unwrap_or_else(|| Bytes::copy_from_slice(part))
+    }
 }
 
 // === impl Connection ===
@@ -103,9 +125,10 @@ impl Connection {
             block: None,
             decoder: Decoder::new(settings.header_table),
             memo: Memo::default(),
-            streams: StreamTable::new(settings.max_streams),
+            streams: StreamTable::new(),
             closed: ClosedIds::default(),
             last_id: 0,
+            read_before: 0,
             peer: PeerSettings::default(),
             notice: TableNotice::NotNeeded,
             receive: ReceiveWindow::new(settings.connection_window),
@@ -115,6 +138,7 @@ impl Connection {
             resets: Budget::new(settings.limits.reset_budget, now),
             control: Budget::new(settings.limits.control_budget, now),
             unfinished: 0,
+            unopened: 0,
             drain: Drain::No,
             clock: Clock::new(now),
             end: None,
@@ -216,8 +240,10 @@ impl Connection {
     /// Takes a stream out of all tables and queues, and gives its windows back.
     fn remove(&mut self, slot: Slot, out: &mut Vec<u8>) -> Stream {
         let stream = self.streams.remove(slot);
-        if let Request::Collecting(collector) = &stream.request {
-            self.unfinished -= collector.len();
+        match &stream.request {
+            Request::Collecting(collector) => self.unfinished -= collector.len(),
+            Request::Unopened => self.unopened -= 1,
+            Request::Passing | Request::Ended => {}
         }
         if stream.unconsumed > 0 {
             self.refund(stream.unconsumed, out);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::error::{Cancelled, Cutoff};
 use crate::field::Field;
 use crate::head::Head;
+use crate::hpack::encoder::ResponseHead;
 use crate::respond::Reply;
 
 /// Receives the requests of one connection.
@@ -22,6 +23,15 @@ pub trait Handler {
 
     /// A unary gRPC call, with its whole message.
     fn unary(&mut self, call: UnaryCall<'_>) -> Answer;
+
+    /// A request that came whole. `None` if the handler would rather have it in parts.
+    fn whole(&mut self, request: WholeRequest<'_>) -> Option<Answer> {
+        let _ = request;
+        None
+    }
+
+    /// The client took a request back of which the handler has not heard, or one that came whole in the same input.
+    fn taken_back(&mut self) {}
 
     /// A plain request; `ended` if it has no body. Its body comes by [`Handler::data`].
     fn open(&mut self, stream: StreamId, head: &Arc<Head>, ended: bool);
@@ -50,10 +60,14 @@ pub enum Route {
     Unary,
     /// As head and chunks, by [`Handler::open`] and [`Handler::data`].
     Plain,
+    /// By [`Handler::whole`] if its body is one frame that comes soon; else as if it were plain.
+    Whole,
 }
 
 /// A stream of one connection. Never used twice on it, so an answer that comes too late finds nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// The default names no stream, and is less than any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) u32);
 
 /// A unary gRPC call.
@@ -69,14 +83,29 @@ pub struct UnaryCall<'a> {
     pub compressed: bool,
 }
 
+/// A request that came whole: its head, and its body in one frame.
+#[derive(Debug)]
+pub struct WholeRequest<'a> {
+    /// Where the answer goes.
+    pub stream: StreamId,
+    /// The request's head.
+    pub head: &'a Arc<Head>,
+    /// The body as it came: for gRPC a message with its prefix. Of input that was lent
+    /// ([`Connection::input_lent`](crate::Connection::input_lent)) it is a part, and keeps all of that alive.
+    pub body: Bytes,
+}
+
 /// What a handler answers to a unary call.
 #[derive(Debug)]
 pub enum Answer {
     /// OK with this message, not compressed, without metadata.
     Ok(Bytes),
+    /// A head and nothing behind it.
+    Head(ResponseHead),
     /// Anything else.
     Reply(Box<Reply>),
-    /// [`Connection::respond`](crate::Connection::respond) will be called.
+    /// [`Connection::respond`](crate::Connection::respond) or [`Connection::send_head`](crate::Connection::send_head)
+    /// will be called.
     Later,
 }
 

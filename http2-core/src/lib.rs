@@ -55,7 +55,7 @@ mod window;
 pub use connection::Connection;
 pub use error::{Cancelled, Cutoff, End, ErrorCode, Violation};
 pub use field::Field;
-pub use handler::{Answer, Handler, Route, StreamId, UnaryCall};
+pub use handler::{Answer, Handler, Route, StreamId, UnaryCall, WholeRequest};
 pub use head::{Head, InvalidTimeout};
 pub use hpack::encoder::{Fields, InvalidField, ResponseHead};
 pub use respond::{Message, Reply, SendError};

@@ -37,6 +37,8 @@ pub(crate) struct Stream {
 pub(crate) enum Request {
     /// The message of a unary call is being collected.
     Collecting(Collector),
+    /// The handler has not heard of it: its body may come whole.
+    Unopened,
     /// Data is handed over as it comes.
     Passing,
     /// The client has sent everything.

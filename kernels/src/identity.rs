@@ -43,9 +43,7 @@ impl KernelFactory for Identity {
 
 impl Kernel for Identity {
     fn run(&self, ports: &mut Ports<'_>, _cx: &RequestContext) -> Result<(), Fault> {
-        let value = ports::take(ports, 0)?;
-        ports.set(0, value);
-        Ok(())
+        if ports.pass(0, 0) { Ok(()) } else { ports::take(ports, 0).map(drop) }
     }
 }
 

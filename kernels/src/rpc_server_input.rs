@@ -34,11 +34,22 @@ pub(crate) struct RpcServerInput;
 #[serde(deny_unknown_fields)]
 struct Params {}
 
+const CALL: usize = 0;
 const METHOD: usize = 0;
 const PAYLOAD: usize = 1;
 const META: usize = 2;
 const PEER: usize = 3;
 const DEADLINE_MS: usize = 4;
+
+/// What each output gives of the call.
+const PARTS: [(usize, fn(&RpcServerCall) -> Value); 5] = [
+    (METHOD, |call| Value::Str(call.envelope().method.clone())),
+    (PAYLOAD, |call| Value::Bytes(call.envelope().payload.clone())),
+    (META, |call| Value::Metadata(call.envelope().metadata.to_metadata())),
+    (PEER, |call| Value::Str(call.envelope().peer.clone())),
+    (DEADLINE_MS, |call| Value::I64(call.deadline_ms())),
+];
+
 const COST: Duration = Duration::from_nanos(100);
 
 impl KernelFactory for RpcServerInput {
@@ -65,17 +76,9 @@ impl KernelFactory for RpcServerInput {
 
 impl Kernel for RpcServerInput {
     fn run(&self, ports: &mut Ports<'_>, _cx: &RequestContext) -> Result<(), Fault> {
-        let call = RpcServerCall::of(ports.call(0)?)?;
-        let envelope = call.envelope();
-        let method = ports.wants(METHOD).then(|| Value::Str(envelope.method.clone()));
-        let payload = ports.wants(PAYLOAD).then(|| Value::Bytes(envelope.payload.clone()));
-        let meta = ports.wants(META).then(|| Value::Metadata(envelope.metadata.to_metadata()));
-        let peer = ports.wants(PEER).then(|| Value::Str(envelope.peer.clone()));
-        let deadline = ports.wants(DEADLINE_MS).then(|| Value::I64(call.deadline_ms()));
-        let values =
-            [(METHOD, method), (PAYLOAD, payload), (META, meta), (PEER, peer), (DEADLINE_MS, deadline)];
-        for (port, value) in values {
-            if let Some(value) = value {
+        for (port, part) in PARTS {
+            if ports.wants(port) {
+                let value = part(RpcServerCall::of(ports.call(CALL)?)?);
                 ports.set(port, value);
             }
         }

@@ -25,6 +25,7 @@ pub struct Gate<T> {
     /// lock is held.
     state: AtomicUsize,
     line: Mutex<Queue<T>>,
+    capacity: QueueCapacity,
     closed: AtomicBool,
     serve: Serve<T>,
 }
@@ -69,6 +70,7 @@ impl<T> Gate<T> {
         Arc::new(Self {
             state: AtomicUsize::new(max_inflight.0.get().min(WAITER - 1)),
             line: Mutex::new(Queue::new(capacity)),
+            capacity,
             closed: AtomicBool::new(false),
             serve: Box::new(serve),
         })
@@ -81,6 +83,13 @@ impl<T> Gate<T> {
             return None;
         }
         self.take_permit(|waiting| waiting == 0)
+    }
+
+    /// Whether no permit is free and nobody else may join the line: whoever sees it need not make an entry.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        state % WAITER == 0 && state / WAITER >= self.capacity.0
     }
 
     /// Waits in line with this entry. It may be served before this returns, but not before `joined`
@@ -265,7 +274,9 @@ mod tests {
     fn a_full_line_refuses() {
         let (gate, _served) = gate(1, 1);
         let _held = gate.try_pass().unwrap();
+        assert!(!gate.is_full());
         gate.wait(1, || {}).unwrap();
+        assert!(gate.is_full());
         assert_eq!(gate.wait(2, || {}), Err(Refusal::Full(2)));
     }
 

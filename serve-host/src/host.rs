@@ -62,6 +62,8 @@ struct Inner {
     gate: Arc<Gate<Work>>,
     core: Arc<Core>,
     config: HostConfig,
+    /// What a call is told for which there is no room: under overload the commonest answer.
+    full: Answer,
 }
 
 /// What running a call needs, apart from the gate that let it pass.
@@ -136,7 +138,11 @@ impl ServeHost {
             let core = core.clone();
             move |permit, work| core.serve_waiting(permit, work)
         });
-        Ok(Self { inner: Arc::new(Inner { store, gate, core, config }) })
+        let full = Rejection::QueueFull {
+            max_inflight: config.max_inflight.0.get(),
+            capacity: config.queue_capacity.0,
+        };
+        Ok(Self { inner: Arc::new(Inner { store, gate, core, config, full: full.answer() }) })
     }
 
     /// The plans this host serves from.
@@ -193,7 +199,10 @@ impl ServeHost {
     fn reject(&self, shard: ShardIndex, rejection: &Rejection) -> Answer {
         self.inner.core.stats.rejected(shard, rejection.reason());
         tracing::debug!(%rejection, "refused");
-        rejection.answer()
+        match rejection {
+            Rejection::QueueFull { .. } => self.inner.full.clone(),
+            other => other.answer(),
+        }
     }
 
     fn begin_on(
@@ -244,6 +253,8 @@ impl ServeHost {
                 core.run_pooled(pass.into_permit(), work);
                 Ok(Begun::Pending(PendingAnswer::new(pending)))
             }
+            // Under overload a refusal must be cheaper than a call: it makes none.
+            None if gate.is_full() => Err(self.queue_full()),
             None => {
                 let (call, answer) = pending::call(envelope);
                 let work = work(call, Cancel::new(), plan);
@@ -251,15 +262,17 @@ impl ServeHost {
                 let joined = || core.stats.accepted_waiting(shard);
                 let ticket = gate.wait(work, joined).map_err(|refusal| match refusal {
                     Refusal::Closed(_) => Rejection::Draining,
-                    Refusal::Full(_) => Rejection::QueueFull {
-                        max_inflight: config.max_inflight.0.get(),
-                        capacity: config.queue_capacity.0,
-                    },
+                    Refusal::Full(_) => self.queue_full(),
                 })?;
                 pending.wait_in_line(gate, ticket, arrived + config.max_queue_wait);
                 Ok(Begun::Pending(PendingAnswer::new(pending)))
             }
         }
+    }
+
+    fn queue_full(&self) -> Rejection {
+        let HostConfig { max_inflight, queue_capacity, .. } = self.inner.config;
+        Rejection::QueueFull { max_inflight: max_inflight.0.get(), capacity: queue_capacity.0 }
     }
 
     /// Finds the plan: by the service of the method, else by the metadata, else the default.
@@ -281,14 +294,13 @@ impl ServeHost {
             },
         };
         let service = envelope.method.strip_prefix('/').and_then(|method| method.rsplit_once('/'));
-        let by_service = service.and_then(|(service, _)| store.resolve_service(service));
-        let lease = match by_service {
-            Some(lease) => lease,
-            None => match text(["okra-graph", "sr-graph-name"]) {
-                Some(graph) => return self.named(&graph, version),
-                None => store
-                    .resolve_default()
-                    .ok_or_else(|| Rejection::NoGraph { method: envelope.method.clone() })?,
+        let service = service.map_or("", |(service, _)| service);
+        let no_graph = || Rejection::NoGraph { method: envelope.method.clone() };
+        let lease = match text(["okra-graph", "sr-graph-name"]) {
+            None => store.resolve(service).ok_or_else(no_graph)?,
+            Some(graph) => match store.resolve_service(service) {
+                Some(lease) => lease,
+                None => return self.named(&graph, version),
             },
         };
         match version {

@@ -18,7 +18,13 @@ use crate::identity::{GraphName, Version};
 pub(super) struct Catalog {
     services: HashMap<Arc<str>, Arc<Seat>, RandomState>,
     graphs: HashMap<GraphName, GraphEntry, RandomState>,
-    default: Option<DefaultGraph>,
+    default: Option<DefaultPlace>,
+}
+
+/// What answers the calls that name no graph.
+enum DefaultPlace {
+    Seat(Arc<Seat>),
+    Version(Arc<Resident>),
 }
 
 /// Where a plan is to be had.
@@ -41,7 +47,7 @@ struct GraphEntry {
 impl Catalog {
     /// The catalog after a change of the ledger.
     pub(super) fn next(&self, ledger: &Ledger) -> Self {
-        let mut next = Self { default: ledger.default.clone(), ..Self::default() };
+        let mut next = Self::default();
         for (name, record) in &ledger.graphs {
             let seat = self.seat_for(name, record);
             if let Some(seat) = &seat {
@@ -50,7 +56,22 @@ impl Catalog {
             }
             next.graphs.insert(name.clone(), GraphEntry { seat, versions: versions(record) });
         }
+        next.default = ledger.default.as_ref().and_then(|default| next.default_place(default));
         next
+    }
+
+    fn default_place(&self, default: &DefaultGraph) -> Option<DefaultPlace> {
+        let DefaultGraph { name, version } = default;
+        // What a name leads to is decided in one place.
+        self.named(name.as_str(), version.as_ref()).ok()?;
+        let entry = self.graphs.get(name.as_str())?;
+        match version {
+            None => entry.seat.clone().map(DefaultPlace::Seat),
+            Some(version) => {
+                let (_, resident) = entry.versions.iter().find(|(held, _)| held == version)?;
+                resident.clone().map(DefaultPlace::Version)
+            }
+        }
     }
 
     /// What serves an RPC service.
@@ -69,9 +90,12 @@ impl Catalog {
     }
 
     /// What answers the calls that name no graph.
+    #[inline]
     pub(super) fn by_default(&self) -> Option<Place<'_>> {
-        let DefaultGraph { name, version } = self.default.as_ref()?;
-        self.named(name.as_str(), version.as_ref()).ok()
+        self.default.as_ref().map(|default| match default {
+            DefaultPlace::Seat(seat) => Place::Seat(seat),
+            DefaultPlace::Version(resident) => Place::Version(resident),
+        })
     }
 
     /// What answers the calls that name this graph.

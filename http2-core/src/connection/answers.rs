@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Connection, TableNotice};
 use crate::body::{PREFIX_LEN, prefix};
 use crate::error::ErrorCode;
-use crate::frame;
+use crate::frame::{self, MAX_PAYLOAD};
 use crate::handler::StreamId;
 use crate::hpack::encoder::{Fields, ResponseHead};
 use crate::outgoing::{Ending, Outgoing};
@@ -62,6 +62,12 @@ impl Connection {
         self.advance(slot, out);
     }
 
+    /// Answers with a head and nothing behind it. The stream is gone afterwards.
+    pub(super) fn reply_head(&mut self, slot: Slot, head: &ResponseHead, out: &mut Vec<u8>) {
+        self.put_block(self.streams[slot].id, head.as_block(), true, out);
+        self.finish(slot, out);
+    }
+
     /// Answers OK with `message`: at once from constant bytes if nothing stands against it.
     pub(super) fn reply_ok(&mut self, slot: Slot, message: Bytes, out: &mut Vec<u8>) {
         let stream = &mut self.streams[slot];
@@ -72,6 +78,8 @@ impl Connection {
             && self.notice != TableNotice::Due
             && matches!(stream.head.grpc_type(), None | Some(b"application/grpc"));
         if !at_once {
+            // What waits must not keep the input alive of which it may be a part.
+            let message = if len <= MAX_PAYLOAD { Bytes::copy_from_slice(&message) } else { message };
             return self.reply(slot, Reply::ok(message), out);
         }
         stream.visible = false;
@@ -100,10 +108,7 @@ impl Connection {
         let live = &mut self.streams[slot];
         match live.answer {
             Progress::Due if head.is_interim() => self.put_block(stream.0, head.as_block(), false, out),
-            Progress::Due if end => {
-                self.put_block(stream.0, head.as_block(), true, out);
-                self.finish(slot, out);
-            }
+            Progress::Due if end => self.reply_head(slot, head, out),
             Progress::Due => {
                 live.answer = Progress::Open;
                 self.put_block(stream.0, head.as_block(), false, out);

@@ -7,6 +7,7 @@ use super::{Connection, Outside, TableNotice, input};
 use crate::error::{Cancelled, End, ErrorCode, Violation};
 use crate::frame::{self, Flags, FrameHead};
 use crate::handler::{Handler, StreamId};
+use crate::stream::Request;
 
 // === impl Connection ===
 
@@ -112,6 +113,9 @@ impl Connection {
         let code = ErrorCode(u32::from_be_bytes(payload.try_into().map_err(|_| Violation::FrameLength)?));
         let Some(slot) = self.streams.find(head.stream) else {
             self.spend_control(1)?;
+            if head.stream > self.read_before && self.closed.has_ended(head.stream) {
+                outside.handler.taken_back();
+            }
             return self.check_not_idle(head.stream);
         };
         self.spend_reset()?;
@@ -119,6 +123,8 @@ impl Connection {
         self.closed.add_ended(stream.id);
         if stream.visible {
             outside.handler.cancelled(StreamId(stream.id), Cancelled::ByPeer(code));
+        } else if let Request::Unopened = stream.request {
+            outside.handler.taken_back();
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Cuts what comes into preface, frames and header blocks.
 
+use bytes::Bytes;
+
 use super::{Connection, Outside, Phase};
 use crate::error::{Cutoff, End, Violation};
 use crate::frame::{self, FrameHead, HEAD_LEN, Kind, MAX_PAYLOAD, PREFACE};
@@ -28,13 +30,23 @@ pub(super) struct HeaderBlock {
 impl Connection {
     /// Takes what the client sent, in pieces of any size, and tells `handler` what it asks.
     pub fn input<H: Handler>(&mut self, bytes: &[u8], now: Tick, out: &mut Vec<u8>, handler: &mut H) {
+        self.take_input(bytes, now, &mut Outside { out, handler, lent: None });
+    }
+
+    /// Takes what the client sent, as [`Connection::input`] does. Bodies that are handed over whole are parts of
+    /// `bytes`, not copies; the connection itself keeps none of it.
+    pub fn input_lent<H: Handler>(&mut self, bytes: &Bytes, now: Tick, out: &mut Vec<u8>, handler: &mut H) {
+        self.take_input(bytes, now, &mut Outside { out, handler, lent: Some(bytes) });
+    }
+
+    fn take_input<H: Handler>(&mut self, bytes: &[u8], now: Tick, outside: &mut Outside<'_, H>) {
         if self.is_closed() || bytes.is_empty() {
             return;
         }
         self.clock.heard(now);
-        let mut outside = Outside { out, handler };
-        if let Err(end) = self.read(bytes, &mut outside) {
-            self.fail(end, &mut outside);
+        self.read_before = self.last_id;
+        if let Err(end) = self.read(bytes, outside) {
+            self.fail(end, outside);
         }
     }
 

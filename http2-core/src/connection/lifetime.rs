@@ -47,7 +47,7 @@ impl Connection {
         if self.is_closed() {
             return None;
         }
-        let sweep = (!self.streams.is_empty()).then(|| self.clock.swept.after(SWEEP));
+        let sweep = (!self.streams.is_empty()).then(|| self.clock.swept.after(self.sweep_interval()));
         let drain = match self.drain {
             Drain::Noticed(since) => Some(since.after(self.settings.limits.drain_ping_timeout)),
             Drain::No | Drain::Last => None,
@@ -69,7 +69,7 @@ impl Connection {
             return;
         }
         self.clock.now = now;
-        let mut outside = Outside { out, handler };
+        let mut outside = Outside { out, handler, lent: None };
         let overdue = self.deadlines().into_iter().flatten().find(|(due, _)| *due <= now);
         if let Some((_, cutoff)) = overdue {
             return self.fail(cutoff.into(), &mut outside);
@@ -84,7 +84,7 @@ impl Connection {
         {
             self.last_call(outside.out);
         }
-        if self.clock.swept.after(SWEEP) <= now {
+        if self.clock.swept.after(self.sweep_interval()) <= now {
             self.clock.swept = now;
             self.sweep(&mut outside);
         }
@@ -116,7 +116,7 @@ impl Connection {
     /// Cuts the connection off for a limit that the handler minds.
     pub fn cut_off<H: Handler>(&mut self, cutoff: Cutoff, out: &mut Vec<u8>, handler: &mut H) {
         if !self.is_closed() {
-            self.fail(cutoff.into(), &mut Outside { out, handler });
+            self.fail(cutoff.into(), &mut Outside { out, handler, lent: None });
         }
     }
 
@@ -150,6 +150,7 @@ impl Connection {
         self.ready.clear();
         self.writable.clear();
         self.unfinished = 0;
+        self.unopened = 0;
         for stream in self.streams.drain().filter(|stream| stream.visible) {
             handler.cancelled(StreamId(stream.id), Cancelled::ConnectionEnded);
         }
@@ -182,8 +183,18 @@ impl Connection {
         asks.then(|| self.clock.heard.after(interval))
     }
 
-    /// Ends the streams that wait for too long.
+    /// How often the streams are looked through.
+    fn sweep_interval(&self) -> Duration {
+        if self.unopened > 0 { SOON } else { SWEEP }
+    }
+
+    /// Ends the streams that wait for too long, and tells the handler of those whose body does not come whole.
     fn sweep<H: Handler>(&mut self, outside: &mut Outside<'_, H>) {
+        if self.unopened > 0 {
+            for slot in self.streams.unopened() {
+                self.announce(slot, outside);
+            }
+        }
         let overdue: Vec<(u32, Cutoff)> =
             self.streams.iter().filter_map(|stream| Some((stream.id, self.overdue(stream)?))).collect();
         for (id, cutoff) in overdue {
@@ -204,7 +215,7 @@ impl Connection {
             Request::Collecting(_) if passed(stream.opened, limits.body_timeout) => Some(Cutoff::BodyTimeout),
             Request::Collecting(_) if passed(stream.moved, limits.body_stall) => Some(Cutoff::BodyStall),
             Request::Passing if passed(stream.moved, limits.stream_idle) => Some(Cutoff::StreamIdle),
-            Request::Collecting(_) | Request::Passing | Request::Ended => None,
+            Request::Collecting(_) | Request::Unopened | Request::Passing | Request::Ended => None,
         }
     }
 }
@@ -235,5 +246,7 @@ impl Clock {
 
 /// How often the streams are looked through for those that wait too long.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long at most a body may take that is to come whole.
+const SOON: Duration = Duration::from_millis(50);
 const KEEPALIVE_PING: [u8; 8] = *b"are you?";
 pub(super) const DRAIN_PING: [u8; 8] = *b"draining";

@@ -10,7 +10,7 @@ use crate::body::{BodyFault, Collector, Whole};
 use crate::error::{Cutoff, End, ErrorCode, Violation};
 use crate::field::Field;
 use crate::frame::{self, FrameHead, MAX_31};
-use crate::handler::{Answer, Handler, Route, StreamId, UnaryCall};
+use crate::handler::{Answer, Handler, Route, StreamId, UnaryCall, WholeRequest};
 use crate::head::{Head, HeadBuilder, Parsed, TrailersBuilder};
 use crate::hpack::decoder::{Discard, Sink, TableUse};
 use crate::hpack::encoder::ResponseHead;
@@ -99,7 +99,8 @@ impl Connection {
         match route {
             Route::Unary if end_stream => self.refuse_body(slot, BodyFault::Missing, outside),
             Route::Unary => {}
-            Route::Plain => {
+            Route::Whole if !end_stream => {}
+            Route::Whole | Route::Plain => {
                 let stream = &mut self.streams[slot];
                 stream.visible = true;
                 outside.handler.open(StreamId(id), &stream.head, end_stream);
@@ -108,10 +109,22 @@ impl Connection {
         Ok(())
     }
 
+    /// Tells the handler of a stream whose body does not come whole.
+    pub(super) fn announce<H: Handler>(&mut self, slot: Slot, outside: &mut Outside<'_, H>) {
+        let stream = &mut self.streams[slot];
+        if let Request::Unopened = stream.request {
+            self.unopened -= 1;
+            stream.request = Request::Passing;
+            stream.visible = true;
+            outside.handler.open(StreamId(stream.id), &stream.head, false);
+        }
+    }
+
     fn insert(&mut self, id: u32, head: Arc<Head>, route: Route, end_stream: bool) -> Slot {
         if self.streams.is_empty() {
             self.clock.swept = self.clock.now;
         }
+        self.unopened += u32::from(route == Route::Whole && !end_stream);
         self.streams.insert(Stream {
             id,
             body_left: head.content_length(),
@@ -120,6 +133,7 @@ impl Connection {
                 _ if end_stream => Request::Ended,
                 Route::Unary => Request::Collecting(Collector::default()),
                 Route::Plain => Request::Passing,
+                Route::Whole => Request::Unopened,
             },
             answer: Progress::Due,
             visible: false,
@@ -225,13 +239,31 @@ impl Connection {
             self.refund(flow, outside.out);
             return self.reset_for(slot, violation, outside);
         }
-        if matches!(stream.request, Request::Passing) {
-            self.pass(slot, data, flow, end, outside);
-        } else {
-            self.refund(flow, outside.out);
-            self.collect(slot, data, end, outside);
+        match stream.request {
+            Request::Unopened if end => self.try_whole(slot, data, flow, outside),
+            Request::Unopened | Request::Passing => self.pass(slot, data, flow, end, outside),
+            Request::Collecting(_) | Request::Ended => {
+                self.refund(flow, outside.out);
+                self.collect(slot, data, end, outside);
+            }
         }
         Ok(())
+    }
+
+    /// Hands a request over whole, or in parts if the handler would rather have it so.
+    fn try_whole<H: Handler>(&mut self, slot: Slot, data: &[u8], flow: u32, outside: &mut Outside<'_, H>) {
+        let body = outside.share(data);
+        let stream = &self.streams[slot];
+        let request = WholeRequest { stream: StreamId(stream.id), head: &stream.head, body };
+        match outside.handler.whole(request) {
+            Some(answer) => {
+                self.refund(flow, outside.out);
+                self.unopened -= 1;
+                self.streams[slot].request = Request::Ended;
+                self.answer(slot, answer, outside.out);
+            }
+            None => self.pass(slot, data, flow, true, outside),
+        }
     }
 
     /// DATA for a stream that is not there any more. It still counts for the connection's window.
@@ -287,7 +319,7 @@ impl Connection {
                 self.unfinished -= collector.len();
                 collector
             }
-            Request::Passing | Request::Ended => Collector::default(),
+            Request::Unopened | Request::Passing | Request::Ended => Collector::default(),
         }
     }
 
@@ -304,10 +336,17 @@ impl Connection {
         };
         let stream = &mut self.streams[slot];
         let call = UnaryCall { stream: StreamId(stream.id), head: &stream.head, message, compressed };
-        match outside.handler.unary(call) {
-            Answer::Ok(message) => self.reply_ok(slot, message, outside.out),
-            Answer::Reply(reply) => self.reply(slot, *reply, outside.out),
-            Answer::Later => stream.visible = true,
+        let answer = outside.handler.unary(call);
+        self.answer(slot, answer, outside.out);
+    }
+
+    /// Sends what the handler answers at once.
+    fn answer(&mut self, slot: Slot, answer: Answer, out: &mut Vec<u8>) {
+        match answer {
+            Answer::Ok(message) => self.reply_ok(slot, message, out),
+            Answer::Head(head) => self.reply_head(slot, &head, out),
+            Answer::Reply(reply) => self.reply(slot, *reply, out),
+            Answer::Later => self.streams[slot].visible = true,
         }
     }
 
@@ -329,6 +368,7 @@ impl Connection {
         end: bool,
         outside: &mut Outside<'_, H>,
     ) {
+        self.announce(slot, outside);
         let kept = length(data);
         self.refund(flow - kept, outside.out);
         let stream = &mut self.streams[slot];
@@ -349,6 +389,7 @@ impl Connection {
         trailers: Vec<Field>,
         outside: &mut Outside<'_, H>,
     ) {
+        self.announce(slot, outside);
         let stream = &mut self.streams[slot];
         if matches!(stream.request, Request::Passing) {
             stream.request = Request::Ended;

@@ -1,12 +1,13 @@
 //! The live streams of a connection: a slab, and an open-addressed map from ids to slots.
 //!
 //! Ids are dense odd numbers, so half an id is its own hash, and with a quarter of the places used at most a
-//! look-up mostly hits at the first probe.
+//! look-up mostly hits at the first probe. The map begins small, as most connections have few streams at once,
+//! and grows with them.
 
 use std::num::NonZeroU16;
 use std::ops::{Index, IndexMut};
 
-use super::Stream;
+use super::{Request, Stream};
 
 /// Where a live stream is, counted from one. Valid until that stream is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,9 @@ pub(crate) struct StreamTable {
 // === impl StreamTable ===
 
 impl StreamTable {
-    /// A table for at most `capacity` streams.
-    pub(crate) fn new(capacity: u32) -> Self {
-        let places = (capacity as usize).max(1).next_power_of_two() * PLACES_PER_STREAM;
-        Self { slots: Vec::new(), free: Vec::new(), places: vec![None; places].into() }
+    /// A table without streams.
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), places: vec![None; FIRST_PLACES].into() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -49,13 +49,13 @@ impl StreamTable {
         }
     }
 
-    /// Adds a stream that is not in the table; the caller keeps to the capacity.
+    /// Adds a stream that is not in the table; the caller keeps to the limit of streams, far below 2^16.
     pub(crate) fn insert(&mut self, stream: Stream) -> Slot {
-        debug_assert!(self.len() < self.places.len() / PLACES_PER_STREAM && self.find(stream.id).is_none());
-        let mut place = self.home(stream.id);
-        while self.places[place].is_some() {
-            place = self.next(place);
+        debug_assert!(self.find(stream.id).is_none());
+        if self.len() == self.places.len() / PLACES_PER_STREAM {
+            self.grow();
         }
+        let place = self.vacant(stream.id);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot.index()] = Some(stream);
@@ -100,9 +100,19 @@ impl StreamTable {
     /// Gives memory back that only many streams at once need; for a table that is empty and will be so.
     pub(crate) fn release_memory(&mut self) {
         if self.is_empty() {
-            self.slots = Vec::new();
-            self.free = Vec::new();
+            *self = Self::new();
         }
+    }
+
+    /// Where the streams are of which the handler has not heard.
+    pub(crate) fn unopened(&self) -> Vec<Slot> {
+        let unopened = |stream: &Stream| matches!(stream.request, Request::Unopened);
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, stream)| stream.as_ref().is_some_and(unopened))
+            .map(|(index, _)| Slot::of_last(index + 1))
+            .collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
@@ -115,6 +125,26 @@ impl StreamTable {
 
     fn id_of(&self, slot: Slot) -> u32 {
         self[slot].id
+    }
+
+    /// Doubles the map, and puts every stream in its place there.
+    #[cold]
+    fn grow(&mut self) {
+        self.places = vec![None; self.places.len() * 2].into();
+        for index in 0..self.slots.len() {
+            if let Some(stream) = &self.slots[index] {
+                self.places[self.vacant(stream.id)] = Some(Slot::of_last(index + 1));
+            }
+        }
+    }
+
+    /// Where an id that is not in the table goes.
+    fn vacant(&self, id: u32) -> usize {
+        let mut place = self.home(id);
+        while self.places[place].is_some() {
+            place = self.next(place);
+        }
+        place
     }
 
     fn home(&self, id: u32) -> usize {
@@ -161,12 +191,15 @@ impl IndexMut<Slot> for StreamTable {
 
 const PLACES_PER_STREAM: usize = 4;
 
+/// Places of a map that has not grown: for eight streams.
+const FIRST_PLACES: usize = 8 * PLACES_PER_STREAM;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::stream::{Progress, Request};
+    use crate::stream::Progress;
     use crate::tick::Tick;
     use crate::window::{ReceiveWindow, SendWindow};
 
@@ -189,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_empty_table_gives_its_memory_back() {
-        let mut table = StreamTable::new(8);
+        let mut table = StreamTable::new();
         let slot = table.insert(stream(1));
         table.release_memory();
         assert_eq!(table.find(1), Some(slot));
@@ -202,8 +235,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_table_is_a_set_of_ids(steps in proptest::collection::vec((0u32..2000, proptest::bool::ANY), 0..300)) {
-            let mut table = StreamTable::new(8);
+        fn a_table_is_a_set_of_ids(steps in proptest::collection::vec((0u32..400, proptest::bool::ANY), 0..300)) {
+            let mut table = StreamTable::new();
             let mut model = BTreeSet::new();
             // Sparse ids make collisions, which dense ones would not.
             for (id, add) in steps.into_iter().map(|(half, add)| (half * 2 + 1, add)) {
@@ -212,7 +245,7 @@ mod tests {
                         assert_eq!(table.remove(slot).id, id);
                         assert!(model.remove(&id));
                     }
-                    None if add && model.len() < 8 => {
+                    None if add && model.len() < 40 => {
                         table.insert(stream(id));
                         model.insert(id);
                     }

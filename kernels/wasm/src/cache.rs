@@ -1,7 +1,9 @@
 //! Compiled code on disk, by the digest of the module and the fingerprint of the engine.
 //!
-//! Beside each `.cwasm` file stands a `.sum` file with the digest of the code. Both are written beside
-//! their place, synced and renamed, the code first; what has no matching sum is compiled again. What an
+//! Beside each `.cwasm` file stands a `.sum` file with the digest of the code, and a stamp: what the file system
+//! said of the file when the digest was taken. Code whose stamp still holds was not written to since, and is not
+//! read whole again. Both are written beside their place, synced and renamed, the code first; what has no
+//! matching sum is compiled again. What an
 //! engine of other settings made, or a killed process left half-written, is removed when the folder is
 //! opened; the oldest code goes when there is too much. The folder is this program's own: nothing in it
 //! comes from a package, and whoever can write to it can run code as this program.
@@ -12,7 +14,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +24,12 @@ use wasmtime::{Engine, Module};
 /// The digest of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
+
+/// What a `.sum` file says of its code.
+struct Sum {
+    digest: String,
+    stamp: String,
+}
 
 /// The folder of compiled code, for one engine.
 #[derive(Debug)]
@@ -103,7 +111,7 @@ impl Cache {
     /// The module compiled before, if its file is there and whole. A broken one is removed.
     pub(crate) fn find(&self, engine: &Engine, module: Digest) -> Option<Module> {
         let (code, sum) = self.paths(module);
-        let expected = fs::read_to_string(&sum).ok()?;
+        let expected = Sum::parse(&fs::read_to_string(&sum).ok()?);
         match load(engine, &code, &expected) {
             Ok(module) => Some(module),
             Err(error) => {
@@ -147,17 +155,18 @@ impl Cache {
         module: Digest,
         scratch: &Path,
     ) -> Result<Module, CacheError> {
-        let (code, sum) = self.paths(module);
-        let digest = Digest::of(&fs::read(scratch)?).to_string();
+        let (code, sum_path) = self.paths(module);
+        let digest = Digest::of(&fs::read(scratch)?);
         fs::rename(scratch, &code)?;
+        let sum = Sum { digest: digest.to_string(), stamp: stamp(&code)? };
         let sum_scratch = self.scratch();
-        write_synced(&sum_scratch, digest.as_bytes())?;
-        fs::rename(&sum_scratch, &sum)?;
+        write_synced(&sum_scratch, format!("{} {}", sum.digest, sum.stamp).as_bytes())?;
+        fs::rename(&sum_scratch, &sum_path)?;
         File::open(&self.dir)?.sync_all()?;
         if let Err(error) = self.prune() {
             tracing::warn!(%error, "old compiled code cannot be removed");
         }
-        load(engine, &code, &digest)
+        load(engine, &code, &sum)
     }
 
     /// Removes the code of all modules but these, the code of other engines, and what was left half-written.
@@ -194,9 +203,10 @@ fn parts(path: &Path) -> (&str, &str) {
     (text(path.file_stem()), text(path.extension()))
 }
 
-/// Maps a file of compiled code whose digest is as recorded.
-fn load(engine: &Engine, path: &Path, expected: &str) -> Result<Module, CacheError> {
-    if Digest::of(&fs::read(path)?).to_string() != expected.trim_end() {
+/// Maps a file of compiled code that is as recorded.
+fn load(engine: &Engine, path: &Path, expected: &Sum) -> Result<Module, CacheError> {
+    let is_untouched = stamp(path)? == expected.stamp;
+    if !is_untouched && Digest::of(&fs::read(path)?).to_string() != expected.digest {
         return Err(CacheError::Io(io::Error::new(io::ErrorKind::InvalidData, "the digest does not match")));
     }
     map(engine, path).map_err(|error| CacheError::Refused(error.root_cause().to_string()))
@@ -206,10 +216,26 @@ fn load(engine: &Engine, path: &Path, expected: &str) -> Result<Module, CacheErr
 fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
     // SAFETY: `deserialize_file` needs a file that `precompile_module` wrote and nobody has changed since,
     // nor changes while it is mapped. `load`, the one caller, has just found the file to have the digest
-    // that was recorded when this program, or the compiler it started, had written it; cached files are
+    // that was recorded when this program, or the compiler it started, had written it, or to be the very
+    // file that had it then, by inode, length and the times of its last change; cached files are
     // only ever replaced by rename or removed, which leaves a mapping as it is; and the folder is this
     // program's own. No byte of a package comes here. wasmtime itself checks version and settings.
     unsafe { Module::deserialize_file(engine, path) }
+}
+
+/// What the file system says of a file, and would not say of it after a change.
+fn stamp(path: &Path) -> io::Result<String> {
+    let meta = fs::metadata(path)?;
+    Ok(format!(
+        "{}:{}:{}:{}.{:09}:{}.{:09}",
+        meta.dev(),
+        meta.ino(),
+        meta.len(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec()
+    ))
 }
 
 /// Writes a file and waits until the disk has it.
@@ -217,6 +243,16 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+// === impl Sum ===
+
+impl Sum {
+    /// Text that is none gives a sum that no file has.
+    fn parse(text: &str) -> Self {
+        let (digest, stamp) = text.trim_end().split_once(' ').unwrap_or((text, ""));
+        Self { digest: digest.to_owned(), stamp: stamp.to_owned() }
+    }
 }
 
 // === impl Digest ===

@@ -54,7 +54,8 @@ pub(crate) async fn live(stream: TcpStream, port: Port, leash: Rc<Leash>, http2:
         let end = match protocol {
             Protocol::Http1 => {
                 leash.enter(Stage::Http1);
-                http1::drive(connection).await
+                // Boxed: hyper's state is many times what a connection over HTTP/2 needs.
+                Box::pin(http1::drive(connection)).await
             }
             Protocol::Http2 => {
                 leash.enter(Stage::Http2);

@@ -58,7 +58,8 @@ impl Socket {
         {
             return;
         }
-        let mut scrap = [0; 4096];
+        // On the heap: the future of every connection has room for what this one holds.
+        let mut scrap = vec![0; 4096];
         let mut left = LINGER_BYTES;
         let drained = async {
             while let Ok(read @ 1..) = self.read(&mut scrap).await {

@@ -23,6 +23,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http2_core::{Allowance, Limits, Settings, Tick};
@@ -43,8 +44,8 @@ pub(crate) struct Native {
 /// Used by one connection at a time, while it is polled.
 #[derive(Default)]
 struct Buffers {
-    /// Where reads go.
-    scratch: Vec<u8>,
+    /// Where reads go. Messages that are answered at once are read where they lie.
+    scratch: BytesMut,
     /// What is to be written.
     out: Vec<u8>,
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use exec_plan::{Code, Metadata};
 use futures_util::future::{AbortHandle, Abortable, abortable};
-use http::Response;
+use http_body::Body as _;
 use http2_core::{
-    Answer, Cancelled, Cutoff, ErrorCode, Field, Handler, Head, Reply, Route, StreamId, UnaryCall,
+    Answer, Cancelled, Cutoff, ErrorCode, Field, Handler, Head, Reply, ResponseHead, Route, StreamId,
+    UnaryCall, WholeRequest,
 };
 use kernels::{MetadataSource, RequestEnvelope};
 
@@ -21,8 +23,8 @@ use crate::accept::port::{Outgoing, Port};
 use crate::accept::stats::Cut;
 use crate::grpc::{Refusal, content_type};
 use crate::transport::request_body::RequestBody;
+use crate::transport::tonic::GrpcService;
 use crate::transport::tonic::direct::{Direct, Rendered, Terms};
-use crate::transport::tonic::{GrpcService, UnaryBody};
 
 /// The requests of one connection.
 pub(super) struct Desk {
@@ -31,11 +33,13 @@ pub(super) struct Desk {
     pub(super) signal: Arc<Signal>,
     /// Room for a response that begins.
     room: usize,
-    /// Requests that the current read has begun, and that may yet become direct calls.
-    fresh: Vec<Fresh>,
     clock: Clock,
+    told: Option<Told>,
     /// Requests of the current read that their client has taken back.
     taken_back: usize,
+    /// The newest stream that was opened, and the newest before the current read.
+    opened: StreamId,
+    newest: StreamId,
     /// Streams that are not answered in full.
     open: HashMap<StreamId, Open, foldhash::fast::RandomState>,
     pub(super) todo: ToDo,
@@ -44,20 +48,12 @@ pub(super) struct Desk {
 /// What the connection is to do after a read.
 #[derive(Default)]
 pub(super) struct ToDo {
-    /// Direct calls that are answered by one plain message.
-    pub(super) answers: Vec<(StreamId, Bytes)>,
     /// What is not answered yet.
     pub(super) exchanges: Vec<Abortable<Exchange>>,
     /// Bytes of bodies that are used.
     pub(super) used: Vec<(StreamId, usize)>,
     /// Streams to be given up.
     pub(super) aborts: Vec<(StreamId, ErrorCode)>,
-}
-
-struct Fresh {
-    stream: StreamId,
-    head: Arc<Head>,
-    ended: bool,
 }
 
 /// A stream that is not answered in full.
@@ -78,6 +74,13 @@ struct Kept {
     metadata: Arc<dyn MetadataSource>,
 }
 
+/// A failure that was just told, as it was sent: under overload many calls in a row are told the same.
+struct Told {
+    head: Arc<Head>,
+    failure: kernels::Answer,
+    sent: ResponseHead,
+}
+
 /// What is kept with a head.
 type Attached = Option<Kept>;
 
@@ -86,6 +89,25 @@ type Attached = Option<Kept>;
 struct Clock {
     at: Option<Instant>,
     uses: u32,
+}
+
+// === impl Told ===
+
+impl Told {
+    /// Whether it says what this failure says, to a call with the same head. Metadata is compared by where it is.
+    fn is_of(&self, head: &Arc<Head>, failure: &kernels::Answer) -> bool {
+        let same = |a: &Option<Arc<Metadata>>, b: &Option<Arc<Metadata>>| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        Arc::ptr_eq(&self.head, head)
+            && self.failure.code == failure.code
+            && self.failure.message == failure.message
+            && self.failure.details == failure.details
+            && same(&self.failure.headers, &failure.headers)
+            && same(&self.failure.trailers, &failure.trailers)
+    }
 }
 
 // === impl Clock ===
@@ -110,23 +132,21 @@ impl Desk {
             leash,
             signal: Arc::default(),
             room,
-            fresh: Vec::new(),
             clock: Clock::default(),
+            told: None,
             taken_back: 0,
+            opened: StreamId::default(),
+            newest: StreamId::default(),
             open: HashMap::default(),
             todo: ToDo::default(),
         }
     }
 
-    /// A read is over: what came in it without its end goes the way of all HTTP.
+    /// A read is over, and with it the moment in which its calls arrived.
     pub(super) fn end_read(&mut self) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        for request in fresh.drain(..) {
-            self.serve(request);
-        }
-        self.fresh = fresh;
         self.clock = Clock::default();
         self.taken_back = 0;
+        self.newest = self.opened;
     }
 
     /// Whether the client has taken more requests back than it may before they were looked at: in the read
@@ -135,34 +155,40 @@ impl Desk {
         self.taken_back > self.port.limits().http2.max_pending_resets
     }
 
-    /// Says how the answer to a direct call is sent; `None` if its stream is gone.
+    /// What is sent at once as the answer to a direct call that had to wait; `None` if its stream is gone.
     pub(super) fn render(
         &mut self,
         answer: Result<kernels::Answer, Refusal>,
         head: &Head,
         call: Call,
         stream: StreamId,
-    ) -> Option<Bytes> {
+    ) -> Option<Answer> {
         let kept = head.attached().get().and_then(|attached| attached.downcast_ref::<Attached>());
         let service = self.port.grpc(head.path());
         let (Some(Some(kept)), Some(service)) = (kept, service) else { return None };
-        match service.render(&kept.terms, answer) {
-            Rendered::Plain(message) => {
-                self.open.remove(&stream);
-                Some(message)
-            }
-            Rendered::Response(response) => {
-                self.respond(response, call, stream);
-                None
-            }
+        let rendered = service.render(&kept.terms, answer);
+        let answer = self.answer(rendered, call, stream);
+        if !matches!(answer, Answer::Later) {
+            self.open.remove(&stream);
         }
+        Some(answer)
     }
 
-    /// Sends a response to a direct call.
-    fn respond(&mut self, response: Response<UnaryBody>, call: Call, stream: StreamId) {
+    /// What is sent at once as the answer to a direct call: all of it, or nothing yet.
+    fn answer(&mut self, rendered: Rendered, call: Call, stream: StreamId) -> Answer {
+        let response = match rendered {
+            Rendered::Plain(message) => return Answer::Ok(message),
+            Rendered::Response(response) => response,
+        };
         let (parts, body) = response.into_parts();
+        if body.is_end_stream()
+            && let Ok(head) = head::response_head(&parts, None)
+        {
+            return Answer::Head(head);
+        }
         let body = Outgoing::unary(body, call);
         self.begin(stream, Exchange::response(stream, Some(Box::new(parts)), body, self.room));
+        Answer::Later
     }
 
     /// Goes on with a response whose last piece has been sent. Without room it is parked.
@@ -198,54 +224,13 @@ impl Desk {
         self.open.contains_key(&stream)
     }
 
-    /// Takes a message that came whole, if it can be a direct call; else gives it back.
-    fn try_call(&mut self, stream: StreamId, head: &Arc<Head>, body: Bytes) -> Result<(), Bytes> {
-        if !head.is_grpc() {
-            return Err(body);
-        }
-        let Some(service) = self.port.grpc(head.path()) else { return Err(body) };
-        let attached = head.attached().get_or_init(|| {
-            let terms = service.terms(head.path(), |name| head.field(name));
-            let attached: Attached =
-                terms.map(|terms| Kept { terms, metadata: Arc::new(FieldSource::new(head.fields())) });
-            Box::new(attached)
-        });
-        let Some(Some(Kept { terms, metadata })) = attached.downcast_ref::<Attached>() else {
-            return Err(body);
-        };
-        let length = body.len();
-        let payload = service.message(body)?;
-        let call = Call::begin(&self.leash);
-        let envelope = RequestEnvelope {
-            method: head.path().clone(),
-            payload,
-            metadata: metadata.clone(),
-            peer: self.port.peer().clone(),
-            deadline: None,
-        };
-        let arrived = self.clock.read();
-        match service.begin(terms, envelope, length, arrived) {
-            Direct::Done(answer) => match service.render(terms, answer) {
-                Rendered::Plain(message) => self.todo.answers.push((stream, message)),
-                Rendered::Response(response) => self.respond(response, call, stream),
-            },
-            Direct::Pending(answer, charge) => {
-                self.todo.used.push((stream, length));
-                let held = Held { head: head.clone(), call, _charge: charge };
-                self.begin(stream, Exchange::call(stream, answer, held));
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives a request to the port.
-    fn serve(&mut self, fresh: Fresh) {
-        let Fresh { stream, head, ended } = fresh;
+    /// Gives a request to the port, which may have all of its body yet to come.
+    fn serve(&mut self, stream: StreamId, head: &Head, ended: bool) {
         let (inlet, body) = intake(stream, self.signal.clone(), head.content_length());
         if ended {
             inlet.end();
         }
-        let Ok(request) = head::request(&head, RequestBody::from(body)) else {
+        let Ok(request) = head::request(head, RequestBody::from(body)) else {
             self.todo.aborts.push((stream, ErrorCode::PROTOCOL_ERROR));
             return;
         };
@@ -274,21 +259,64 @@ impl Desk {
         }
     }
 
-    fn take_fresh(&mut self, stream: StreamId) -> Option<Fresh> {
-        // As a rule it is the last.
-        let at = self.fresh.iter().rposition(|fresh| fresh.stream == stream)?;
-        Some(self.fresh.swap_remove(at))
-    }
-
     fn note_cut(&self, cut: Cut) {
         self.leash.patrol().stats().note_cut(cut, Some(self.leash.peer()));
     }
 }
 
 impl Handler for Desk {
-    fn route(&mut self, _: &Arc<Head>) -> Route {
-        // Also gRPC: its messages are refused and its bodies watched in the same words as over hyper.
-        Route::Plain
+    fn route(&mut self, head: &Arc<Head>) -> Route {
+        // What of gRPC does not come whole is refused and watched in the same words as over hyper.
+        if head.is_grpc() { Route::Whole } else { Route::Plain }
+    }
+
+    /// A direct call, if it can be one.
+    fn whole(&mut self, request: WholeRequest<'_>) -> Option<Answer> {
+        let WholeRequest { stream, head, body } = request;
+        let service = self.port.grpc(head.path())?;
+        let attached = head.attached().get_or_init(|| {
+            let terms = service.terms(head.path(), |name| head.field(name));
+            let attached: Attached =
+                terms.map(|terms| Kept { terms, metadata: Arc::new(FieldSource::new(head.fields())) });
+            Box::new(attached)
+        });
+        let Kept { terms, metadata } = attached.downcast_ref::<Attached>()?.as_ref()?;
+        let length = body.len();
+        let envelope = RequestEnvelope {
+            method: head.path().clone(),
+            payload: service.message(body).ok()?,
+            metadata: metadata.clone(),
+            peer: self.port.peer().clone(),
+            deadline: None,
+        };
+        let call = Call::begin(&self.leash);
+        let arrived = self.clock.read();
+        Some(match service.begin(terms, envelope, length, arrived) {
+            Direct::Done(answer) => {
+                let failure = answer.as_ref().ok().filter(|answer| answer.code != Code::Ok);
+                let told =
+                    self.told.as_ref().zip(failure).filter(|(told, failure)| told.is_of(head, failure));
+                if let Some((told, _)) = told {
+                    return Some(Answer::Head(told.sent.clone()));
+                }
+                let failure = failure.cloned();
+                let rendered = service.render(terms, answer);
+                let answer = self.answer(rendered, call, stream);
+                if let (Some(failure), Answer::Head(sent)) = (failure, &answer) {
+                    self.told = Some(Told { head: head.clone(), failure, sent: sent.clone() });
+                }
+                answer
+            }
+            Direct::Pending(answer, charge) => {
+                let held = Held { head: head.clone(), call, _charge: charge };
+                self.begin(stream, Exchange::call(stream, answer, held));
+                Answer::Later
+            }
+        })
+    }
+
+    fn taken_back(&mut self) {
+        self.taken_back += 1;
     }
 
     fn unary(&mut self, _: UnaryCall<'_>) -> Answer {
@@ -297,19 +325,11 @@ impl Handler for Desk {
     }
 
     fn open(&mut self, stream: StreamId, head: &Arc<Head>, ended: bool) {
-        self.fresh.push(Fresh { stream, head: head.clone(), ended });
+        self.opened = self.opened.max(stream);
+        self.serve(stream, head, ended);
     }
 
-    fn data(&mut self, stream: StreamId, mut chunk: Bytes, ended: bool) {
-        if let Some(fresh) = self.take_fresh(stream) {
-            if ended {
-                match self.try_call(stream, &fresh.head, chunk) {
-                    Ok(()) => return,
-                    Err(back) => chunk = back,
-                }
-            }
-            self.serve(fresh);
-        }
+    fn data(&mut self, stream: StreamId, chunk: Bytes, ended: bool) {
         match self.open.get_mut(&stream).and_then(|open| open.inlet.as_ref()) {
             Some(inlet) => {
                 if !chunk.is_empty() {
@@ -325,9 +345,6 @@ impl Handler for Desk {
     }
 
     fn trailers(&mut self, stream: StreamId, trailers: Vec<Field>) {
-        if let Some(fresh) = self.take_fresh(stream) {
-            self.serve(fresh);
-        }
         if let Some(inlet) = self.open.get_mut(&stream).and_then(|open| open.inlet.as_ref()) {
             inlet.trailers(head::headers(&trailers));
             inlet.end();
@@ -335,13 +352,12 @@ impl Handler for Desk {
     }
 
     fn cancelled(&mut self, stream: StreamId, why: Cancelled) {
-        let unseen = self.take_fresh(stream).is_some()
-            || self.todo.answers.iter().any(|(answered, _)| *answered == stream);
-        if unseen && matches!(why, Cancelled::ByPeer(_)) {
-            self.taken_back += 1;
-        }
         let Some(open) = self.open.remove(&stream) else { return };
         open.abort.abort();
+        // The exchanges of a read begin when it is over.
+        if stream > self.newest && open.inlet.is_some() && matches!(why, Cancelled::ByPeer(_)) {
+            self.taken_back += 1;
+        }
         if let (Some(service), Some(inlet)) = (open.grpc, open.inlet)
             && !inlet.has_ended()
         {

@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::Abortable;
 use futures_util::stream::FuturesUnordered;
-use http2_core::{Connection, Cutoff, ErrorCode, Reply, StreamId, Tick};
+use http2_core::{Answer, Connection, Cutoff, ErrorCode, Reply, StreamId, Tick};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -18,7 +18,7 @@ use super::desk::{Desk, cut};
 use super::exchange::{Exchange, Outcome, Part, Piece};
 use super::head::{response_head, trailers};
 use super::mailbox::Letterbox;
-use super::{Buffers, Native, UNSENT, settings};
+use super::{Buffers, Native, SCRATCH, UNSENT, settings};
 use crate::accept::connection::{Connection as Accepted, End};
 use crate::accept::leash::Leash;
 use crate::accept::socket::Socket;
@@ -113,10 +113,16 @@ impl Driver {
     fn read(&mut self, cx: &mut Context<'_>, now: Tick, buffers: &mut Buffers) -> bool {
         let Buffers { scratch, out } = buffers;
         let mut read = ReadBuf::new(scratch);
-        match Pin::new(&mut self.socket).poll_read(cx, &mut read) {
+        let polled = Pin::new(&mut self.socket).poll_read(cx, &mut read);
+        let length = read.filled().len();
+        match polled {
             Poll::Pending => return false,
-            Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                self.connection.input(read.filled(), now, out, &mut self.desk);
+            Poll::Ready(Ok(())) if length > 0 => {
+                let lent = std::mem::take(scratch).freeze();
+                self.connection.input_lent(&lent.slice(..length), now, out, &mut self.desk);
+                // Whoever kept a message keeps all of the read; as a rule nobody has.
+                *scratch = lent.try_into_mut().unwrap_or_default();
+                scratch.resize(SCRATCH, 0);
                 if self.desk.is_flooded() {
                     self.connection.cut_off(Cutoff::ResetFlood, out, &mut self.desk);
                 }
@@ -151,10 +157,6 @@ impl Driver {
         let mut cx = Context::from_waker(&waker);
         loop {
             let todo = &mut self.desk.todo;
-            for (stream, message) in todo.answers.drain(..) {
-                // An error means that the client has gone: nobody waits for the answer.
-                let _ = self.connection.respond(stream, Reply::ok(message), out);
-            }
             for (stream, length) in todo.used.drain(..).chain(self.desk.signal.take()) {
                 self.connection.consumed(stream, length, out);
             }
@@ -184,9 +186,14 @@ impl Driver {
         match outcome {
             _ if !self.desk.knows(stream) => {}
             Outcome::Answered { answer, held } => {
-                if let Some(message) = self.desk.render(answer, &held.head, held.call, stream) {
-                    let _ = self.connection.respond(stream, Reply::ok(message), out);
-                }
+                let answer = self.desk.render(answer, &held.head, held.call, stream);
+                // An error means that the client has gone: nobody waits for the answer.
+                let _ = match answer {
+                    None | Some(Answer::Later) => Ok(()),
+                    Some(Answer::Ok(message)) => self.connection.respond(stream, Reply::ok(message), out),
+                    Some(Answer::Head(head)) => self.connection.send_head(stream, &head, true, out),
+                    Some(Answer::Reply(reply)) => self.connection.respond(stream, *reply, out),
+                };
             }
             Outcome::Piece(piece) => {
                 if self.send_piece(stream, piece, out).is_none() {
