@@ -23,9 +23,11 @@ pub fn text_guest(path: &str) -> anyhow::Result<Vec<u8>> {
 pub fn variation(imports: &str, extras: &str, body: &str) -> anyhow::Result<Vec<u8>> {
     const HANDLE: &str = "(func (export \"handle_request\")";
     let echo = std::fs::read_to_string(repository().join("guests/echo/echo.wat"))?;
-    let text = echo
-        .replacen("(memory (export", &format!("{imports} (memory (export"), 1)
-        .replacen(HANDLE, "(func $echo", 1);
+    let text = echo.replacen("(memory (export", &format!("{imports} (memory (export"), 1).replacen(
+        HANDLE,
+        "(func $echo",
+        1,
+    );
     let text = text.trim_end().strip_suffix(')').context("a module ends with its bracket")?;
     let text = format!(
         "{text}
