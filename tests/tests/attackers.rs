@@ -167,6 +167,23 @@ async fn ends_amid_attacks(server: Arc<Okra>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Guests that never run for a tick at a stretch: they keep asking their host something that is answered at
+/// once, or nap for an instant. They get no more of the threads than one that simply loops.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_works_between_short_waits_holds_up_nobody() -> anyhow::Result<()> {
+    let server = Arc::new(Serve::empty().start().await?);
+    deployed(&server, &talk("near", &text_guest("echo/echo.wat")?, &json!({}))?).await?;
+    deployed(&server, &talk("asks", &works_between(ASK)?, &json!({}))?).await?;
+    deployed(&server, &talk("naps", &works_between(NAP)?, &json!({}))?).await?;
+    let late = Attack::new("asks", "/asks.Talk/say", Code::DeadlineExceeded, LATE);
+    let rounds = if long_form() { 20 } else { 1 };
+    for attack in [late, Attack { name: "naps", method: "/naps.Talk/say", ..late }] {
+        let attack = attack.within(PROMPT * 2);
+        beside(&server, attack.name, attack.many(&server, CALLERS * rounds)).await?;
+    }
+    Ok(())
+}
+
 /// Loops without a deadline, which only the grace's end can end.
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_guests_do_not_hold_up_the_end_beyond_its_grace() -> anyhow::Result<()> {
@@ -356,6 +373,41 @@ fn starts_until(moment: SystemTime) -> anyhow::Result<Vec<u8>> {
         "(import \"wasi_snapshot_preview1\" \"clock_time_get\" (func $clock (param i32 i64 i32) (result i32)))",
         &extras,
         "(unreachable)",
+    )
+}
+
+/// What a guest does instead of working on.
+type Wait = (&'static str, &'static str, &'static str);
+
+/// Asks for the time.
+const ASK: Wait = (
+    "(import \"okra\" \"run_host_api\" (func $run (param i32 i32) (result i64)))",
+    "(data (i32.const 64) \"{\\\"api\\\":\\\"okra.time\\\",\\\"method\\\":\\\"now\\\"}\")",
+    "(call $deallocate (i32.wrap_i64 (i64.shr_u (call $run (i32.const 64) (i32.const 34)) (i64.const 32))))",
+);
+
+/// Sleeps for a nanosecond.
+const NAP: Wait = (
+    "(import \"wasi_snapshot_preview1\" \"poll_oneoff\" (func $poll (param i32 i32 i32 i32) (result i32)))",
+    "",
+    "(i32.store (i32.const 80) (i32.const 1))
+     (i64.store (i32.const 88) (i64.const 1))
+     (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 256)))",
+);
+
+/// Counts for some milliseconds, waits, and so on.
+fn works_between((import, extras, wait): Wait) -> anyhow::Result<Vec<u8>> {
+    variation(
+        import,
+        extras,
+        &format!(
+            "(loop $again
+               (local.set $out (i32.const 10000000))
+               (loop $count (br_if $count (local.tee $out (i32.sub (local.get $out) (i32.const 1)))))
+               {wait}
+               (br $again))
+             (unreachable)"
+        ),
     )
 }
 
