@@ -24,6 +24,8 @@ struct Attack {
     method: &'static str,
     /// How long a call of it may take.
     within: Duration,
+    /// How many calls the short form makes.
+    few: usize,
     /// The status that is documented.
     code: Code,
     /// What the caller is told: one of these.
@@ -41,9 +43,12 @@ const LATE: &[&str] = &["the deadline of the call has passed", "the service did 
 const NO_MEMORY: &[&str] = &["the service ran out of memory (limit 67108864 bytes)"];
 
 const ATTACKS: [Attack; 10] = [
-    Attack::new("endless_loop", "/endless_loop.Talk/say", Code::DeadlineExceeded, LATE).within(SHORT),
-    Attack::new("memory_bomb", "/memory_bomb.Talk/say", Code::ResourceExhausted, NO_MEMORY),
-    Attack::new("allocation_storm", "/allocation_storm.Talk/say", Code::ResourceExhausted, NO_MEMORY),
+    Attack::new("endless_loop", "/endless_loop.Talk/say", Code::DeadlineExceeded, LATE)
+        .within(SHORT)
+        .costly(),
+    Attack::new("memory_bomb", "/memory_bomb.Talk/say", Code::ResourceExhausted, NO_MEMORY).costly(),
+    Attack::new("allocation_storm", "/allocation_storm.Talk/say", Code::ResourceExhausted, NO_MEMORY)
+        .costly(),
     Attack::new(
         "table_bomb",
         "/table_bomb.Talk/say",
@@ -80,7 +85,8 @@ const ATTACKS: [Attack; 10] = [
         "/host_call_storm.Talk/say",
         Code::ResourceExhausted,
         &["the service made more than 1000 calls to its host"],
-    ),
+    )
+    .costly(),
 ];
 
 const OWN_WORDS: &str = "out of stock: \u{2639}";
@@ -89,7 +95,8 @@ const OWN_WORDS: &str = "out of stock: \u{2639}";
 const ORDERLY: Attack = Attack::new("orderly", "/orderly.Talk/say", Code::Unknown, &[OWN_WORDS]);
 
 /// Starts when it is deployed, and not later: what `slow_start` would do to who trusts a first impression.
-const LATER: Attack = Attack::new("later", "/later.Talk/say", Code::DeadlineExceeded, LATE).within(SHORT);
+const LATER: Attack =
+    Attack::new("later", "/later.Talk/say", Code::DeadlineExceeded, LATE).within(SHORT).costly();
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attackers_harm_their_own_calls_alone() -> anyhow::Result<()> {
@@ -101,7 +108,6 @@ async fn attackers_harm_their_own_calls_alone() -> anyhow::Result<()> {
     for Attack { name, .. } in ATTACKS {
         deployed(&server, &attacker(name)?).await?;
     }
-    let calls = if long_form() { 1_000 } else { 32 };
     let process = Process(server.id());
     let quiet = beside(&server, "quiet", async {
         tokio::time::sleep(Duration::from_secs(if long_form() { 10 } else { 1 })).await;
@@ -110,20 +116,26 @@ async fn attackers_harm_their_own_calls_alone() -> anyhow::Result<()> {
     quiet.await?;
     let held = process.holding()?;
     for attack in ATTACKS.into_iter().chain([ORDERLY]) {
-        beside(&server, attack.name, attack.many(&server, calls)).await?;
+        beside(&server, attack.name, attack.many(&server, attack.calls())).await?;
     }
-    let all = futures_util::future::try_join_all(ATTACKS.map(|attack| attack.many(&server, calls / 4)));
+    let all =
+        futures_util::future::try_join_all(ATTACKS.map(|attack| attack.many(&server, attack.calls() / 4)));
     beside(&server, "all at once", async { Ok(all.await?.into_iter().sum()) }).await?;
 
     // The two that are refused: a start that never ends, and exports of the wrong type.
-    beside(&server, "slow_start", refused(&server, "slow_start", if long_form() { 12 } else { 1 }, SLOW))
+    beside(&server, "slow_start", refused(&server, "slow_start", if long_form() { 10 } else { 1 }, SLOW))
         .await?;
-    beside(&server, "bad_exports", refused(&server, "bad_exports", calls, BAD)).await?;
+    beside(
+        &server,
+        "bad_exports",
+        refused(&server, "bad_exports", if long_form() { CALLS } else { 32 }, BAD),
+    )
+    .await?;
     // And one whose start became endless after it was deployed.
     tokio::time::sleep(spoiled.duration_since(SystemTime::now()).unwrap_or_default()).await;
     let client = server.client().await?;
     assert_eq!(client.call(Call::new(LATER.method, message("x"))).await?.code, Code::Internal);
-    beside(&server, "started slowly", LATER.many(&server, calls)).await?;
+    beside(&server, "started slowly", LATER.many(&server, LATER.calls())).await?;
     let never = Attack { code: Code::Unavailable, words: &[NEVER], within: AMPLE, ..LATER };
     beside(&server, "never started", never.many(&server, CALLERS)).await?;
 
@@ -228,12 +240,22 @@ impl Attack {
         code: Code,
         words: &'static [&'static str],
     ) -> Self {
-        Self { name, method, within: AMPLE, code, words }
+        Self { name, method, within: AMPLE, few: CALLS, code, words }
     }
 
     const fn within(mut self, within: Duration) -> Self {
         self.within = within;
         self
+    }
+
+    /// One whose calls take long.
+    const fn costly(mut self) -> Self {
+        self.few = 32;
+        self
+    }
+
+    fn calls(self) -> usize {
+        if long_form() { CALLS } else { self.few }
     }
 
     fn call(self) -> Call {
@@ -424,6 +446,9 @@ const BAD: &str = "handle_request must be a function (i32, i32, i32, i32) -> i64
 /// What is said of a service that started once and does so no more.
 const NEVER: &str = "the service does not start: it takes longer than 5000 ms";
 
+/// Calls of each attacker.
+const CALLS: usize = 1_000;
+
 /// Attacks at a time.
 const CALLERS: usize = 8;
 
@@ -433,5 +458,6 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// The most that the end may take amid attacks, and that an attack may outlast its deadline by.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The memory of eight guests at their limit, and of the host.
-const PEAK_KIB: u64 = (CALLERS as u64 * 64 + 256) << 10;
+/// The memory of the host, and of as many guests at their limit as there are at a time: two attackers use all
+/// that they can get.
+const PEAK_KIB: u64 = (2 * CALLERS as u64 * 64 + 256) << 10;
