@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::rpc::{Call, Client, Code};
 use crate::server::Okra;
+use crate::texts::message;
 
 /// A client that calls at a steady pace until it is told to stop. Dropping it stops it, too.
 #[derive(Debug)]
@@ -26,12 +27,24 @@ pub struct Seen {
     pub problems: BTreeMap<String, u64>,
     /// How long the slowest answer took.
     pub slowest: Duration,
+    /// How long each took, the shortest first.
+    took: Vec<Duration>,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// How long so many of a hundred answers took at most; zero if none came.
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let last = self.took.len().saturating_sub(1);
+        self.took.get(last * percent / 100).copied().unwrap_or_default()
+    }
 }
 
 // === impl Bystander ===
 
 impl Bystander {
-    /// Begins to call `method`, which must give back its message.
+    /// Begins to call `method`, which must give back its message: one of protobuf, with a text in field 1.
     ///
     /// # Errors
     /// If there is no connection to be had.
@@ -61,15 +74,15 @@ impl Drop for Bystander {
 async fn call_until(client: Client, method: &'static str, stop: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen::default();
     for number in 0_u64.. {
-        let (message, begun) = (number.to_string(), Instant::now());
+        let (message, begun) = (message(&number.to_string()), Instant::now());
         let problem = match client.call(Call::new(method, message.clone()).timeout(PATIENCE)).await {
-            Ok(reply) if reply.code == Code::Ok && reply.payload.as_deref() == Some(message.as_bytes()) => {
-                None
-            }
+            Ok(reply) if reply.code == Code::Ok && reply.payload.as_deref() == Some(&*message) => None,
             Ok(reply) => Some(format!("{:?}: {}", reply.code, reply.message)),
             Err(error) => Some(format!("{error:#}")),
         };
-        seen.slowest = seen.slowest.max(begun.elapsed());
+        let took = begun.elapsed();
+        seen.slowest = seen.slowest.max(took);
+        seen.took.push(took);
         match problem {
             None => seen.answered += 1,
             Some(problem) => *seen.problems.entry(problem).or_default() += 1,
@@ -79,6 +92,7 @@ async fn call_until(client: Client, method: &'static str, stop: Arc<AtomicBool>)
         }
         tokio::time::sleep(PACE).await;
     }
+    seen.took.sort_unstable();
     seen
 }
 

@@ -44,7 +44,7 @@ impl Http {
     /// # Errors
     /// If nobody listens.
     pub async fn one(authority: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TokioIo::new(TcpStream::connect(authority).await?);
+        let stream = connected(authority).await?;
         let (sender, connection) = http1::handshake(stream).await?;
         tokio::spawn(connection);
         Ok(Self { sender: Sender::Http1(sender), authority })
@@ -55,7 +55,7 @@ impl Http {
     /// # Errors
     /// As for [`one`](Self::one).
     pub async fn two(authority: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TokioIo::new(TcpStream::connect(authority).await?);
+        let stream = connected(authority).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
         tokio::spawn(connection);
         Ok(Self { sender: Sender::Http2(sender), authority })
@@ -96,6 +96,13 @@ impl Http {
         let trailers = collected.trailers().cloned().unwrap_or_default();
         Ok(HttpReply { status: parts.status, headers: parts.headers, body: collected.to_bytes(), trailers })
     }
+}
+
+/// A connection that sends each write at once: a head and its body, written apart, don't wait for each other.
+async fn connected(authority: SocketAddr) -> anyhow::Result<TokioIo<TcpStream>> {
+    let stream = TcpStream::connect(authority).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(stream))
 }
 
 // === impl HttpReply ===

@@ -24,6 +24,7 @@ pub mod raw;
 pub mod rpc;
 pub mod server;
 pub mod strace;
+pub mod texts;
 pub mod upstream;
 mod wire;
 

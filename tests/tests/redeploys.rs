@@ -5,16 +5,21 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::http::Http;
-use tests::package::{DEPLOY, Orders, REQUEST, deployed, said, services};
+use tests::package::{DEPLOY, Orders, Packed, REQUEST, deployed, pack, said, services};
+use tests::process::Process;
 use tests::rpc::{Call, Client, Code};
-use tests::server::{Okra, Serve};
+use tests::server::Serve;
+use tests::texts::{message, variation};
 use tests::{eventually, long_form, say};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,57 +113,81 @@ fn names(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
     fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
+/// Calls of every spelling, while two packages replace each other whose replies differ in their numbers of
+/// fields, too: a guest that met the other's schema, or a caller that met another's answer, would show.
 #[tokio::test(flavor = "multi_thread")]
 async fn redeploys_under_load_lose_and_mix_nothing() -> anyhow::Result<()> {
-    let packages = [Orders::saying("v1", "even").pack()?, Orders::saying("v1", "odd").pack()?];
+    let packages = [Signs::Even.pack()?, Signs::Odd.pack()?];
     let data = TempDir::new()?;
     let server = Arc::new(Serve::empty().data_dir(data.path()).start().await?);
     deployed(&server, &packages[0]).await?;
-    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut callers = Vec::new();
-    for spelling in [Spelling::Grpc, Spelling::Connect, Spelling::GrpcWeb, Spelling::ConnectOverHttp2] {
-        let (stop, calls, address) = (stop.clone(), calls.clone(), server.service());
-        callers.push(tokio::spawn(async move {
-            let mut caller = Caller::connect(spelling, address).await?;
-            while !stop.load(Relaxed) {
-                let said = caller.call().await?;
-                ensure!(said == "even" || said == "odd", "{spelling:?}: {said}");
-                calls.fetch_add(1, Relaxed);
-            }
-            anyhow::Ok(())
-        }));
-    }
+    let (stop, flips) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> = Spelling::ALL
+        .into_iter()
+        .map(|spelling| {
+            let (stop, flips, address) = (stop.clone(), flips.clone(), server.service());
+            tokio::spawn(call_until_stopped(spelling, address, stop, flips))
+        })
+        .collect();
     let (warm_up, redeploys) = (20, if long_form() { 1000 } else { 100 });
-    let (mut files, mut memory) = ((0, 0), (0, 0));
+    let mut before = Process(server.id()).holding()?;
     let begun = Instant::now();
     for number in 0..warm_up + redeploys {
+        flips.fetch_add(1, SeqCst);
         let answer = deployed(&server, &packages[(number + 1) % 2]).await?;
+        flips.fetch_add(1, SeqCst);
         assert_eq!(answer["receipt"]["dropped"], 0, "{answer}");
+        tokio::time::sleep(BETWEEN).await;
         if number == warm_up {
-            files.0 = open_files(&server)?;
-            memory.0 = resident_mib(&server)?;
+            before = Process(server.id()).holding()?;
         }
     }
     let took = begun.elapsed();
     stop.store(true, Relaxed);
-    for caller in callers {
-        caller.await??;
+    let mut calls = Vec::new();
+    for (spelling, caller) in Spelling::ALL.into_iter().zip(callers) {
+        calls.push((spelling, caller.await??));
     }
-    eventually("files to be closed", async || {
-        files.1 = open_files(&server)?;
-        Ok((files.1 <= files.0 + 2).then_some(()))
+    let after = eventually("files to be closed", async || {
+        let holding = Process(server.id()).holding()?;
+        Ok((holding.files <= before.files + 2).then_some(holding))
     })
     .await?;
-    memory.1 = resident_mib(&server)?;
     let kept = fs::read_dir(data.path().join("cache"))?.count();
     assert!(kept <= 4, "compiled code of {kept} files for two packages");
-    assert!(memory.1 < memory.0 + 64, "{memory:?} MiB");
     say(format!(
-        "{} redeploys in {took:?} under {} calls, none failed; open files {files:?}, resident MiB {memory:?}",
+        "{} redeploys in {took:?}, none failed or mixed of the calls {calls:?}; {before:?} > {after:?}",
         warm_up + redeploys,
-        calls.load(Relaxed)
     ));
+    assert!(calls.iter().all(|(_, calls)| calls.answered > 100 && calls.settled > 0), "{calls:?}");
+    assert!(after.memory_kib < before.memory_kib + (64 << 10), "{before:?} > {after:?}");
     Ok(())
+}
+
+/// Calls without pause. `flips` counts beginnings and ends of redeploys: a call during which none was under
+/// way has to be answered by what was deployed last.
+async fn call_until_stopped(
+    spelling: Spelling,
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    flips: Arc<AtomicU64>,
+) -> anyhow::Result<Calls> {
+    let mut caller = Caller::connect(spelling, address).await?;
+    let mut calls = Calls::default();
+    while !stop.load(Relaxed) {
+        let (item, flip) = (calls.answered.to_string(), flips.load(SeqCst));
+        let begun = Instant::now();
+        let answer = caller.call(&item).await.with_context(|| format!("{spelling:?}, {calls:?}"))?;
+        ensure!(answer.item == item, "{spelling:?} {item}: {answer:?}");
+        calls.answered += 1;
+        calls.slowest = calls.slowest.max(begun.elapsed());
+        if flip % 2 == 0 && flip == flips.load(SeqCst) {
+            let deployed = if flip % 4 == 0 { Signs::Even } else { Signs::Odd };
+            ensure!(answer.by == deployed, "{spelling:?} {item}: {answer:?} after {deployed:?} was deployed");
+            calls.settled += 1;
+        }
+    }
+    Ok(calls)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,14 +219,91 @@ async fn twenty_packages_are_there_soon_after_a_restart() -> anyhow::Result<()> 
     Ok(())
 }
 
-fn resident_mib(server: &Okra) -> anyhow::Result<u64> {
-    let statm = fs::read_to_string(format!("/proc/{}/statm", server.id()))?;
-    let pages: u64 = statm.split(' ').nth(1).context("a count")?.parse()?;
-    Ok((pages * 4096) >> 20)
+/// One of two packages of the same service, whose guests give back the item and sign it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signs {
+    Even,
+    Odd,
 }
 
-fn open_files(server: &Okra) -> anyhow::Result<usize> {
-    Ok(fs::read_dir(format!("/proc/{}/fd", server.id()))?.count())
+impl Signs {
+    /// The first field of its reply, and the second.
+    fn fields(self) -> [&'static str; 2] {
+        match self {
+            Self::Even => ["said", "item"],
+            Self::Odd => ["item", "said"],
+        }
+    }
+
+    fn pack(self) -> anyhow::Result<Packed> {
+        let [first, second] = self.fields();
+        let schema = format!(
+            "@okra(namespace: \"shop\", version: \"v1\")\n\
+             service Orders {{ place(input: PlaceRequest): PlaceReply }}\n\
+             type PlaceRequest {{ item: String! }}\n\
+             type PlaceReply {{ {first}: String! {second}: String! }}\n"
+        );
+        // What it says, and then the request without its opening brace.
+        let head = format!("{{\"said\":\"{self:?}\",");
+        let (text, length) = (head.replace('"', "\\\""), head.len());
+        let body = format!(
+            "(local.set $out (call $allocate (i32.add (local.get $len) (i32.const {length}))))
+             (memory.copy (local.get $out) (i32.const 64) (i32.const {length}))
+             (memory.copy (i32.add (local.get $out) (i32.const {length}))
+               (i32.add (local.get $input) (i32.const 1)) (i32.sub (local.get $len) (i32.const 1)))
+             (i64.or (i64.shl (i64.extend_i32_u (local.get $out)) (i64.const 32))
+               (i64.extend_i32_u (i32.add (local.get $len) (i32.const {}))))",
+            length - 1
+        );
+        pack(&schema, &variation("", &format!("(data (i32.const 64) \"{text}\")"), &body)?)
+    }
+}
+
+/// What came back for an item.
+#[derive(Debug)]
+struct Answer {
+    by: Signs,
+    item: String,
+}
+
+impl Answer {
+    /// Reads a reply by the names of its fields.
+    fn of(said: &str, item: &str) -> anyhow::Result<Self> {
+        let signs = [Signs::Even, Signs::Odd].into_iter().find(|signs| format!("{signs:?}") == said);
+        let by = signs.with_context(|| format!("mixed: it said {said:?} of {item:?}"))?;
+        Ok(Self { by, item: item.to_owned() })
+    }
+
+    /// Reads a reply of two fields by their numbers.
+    fn decode(mut message: &[u8]) -> anyhow::Result<Self> {
+        let mut fields = Vec::new();
+        while let [tag, length, rest @ ..] = message {
+            let (text, rest) = rest.split_at_checked(usize::from(*length)).context("a field is cut off")?;
+            fields.push((tag >> 3, std::str::from_utf8(text)?));
+            message = rest;
+        }
+        // In the order in which the guest wrote them.
+        fields.sort_unstable();
+        let [(1, first), (2, second)] = fields[..] else { anyhow::bail!("mixed: {fields:?}") };
+        // Which of the two said what is known by what it said; its numbers of fields have to be its own.
+        match (Self::of(first, second), Self::of(second, first)) {
+            (Ok(answer), Err(_)) if answer.by == Signs::Even => Ok(answer),
+            (Err(_), Ok(answer)) if answer.by == Signs::Odd => Ok(answer),
+            _ => anyhow::bail!("mixed: {fields:?}"),
+        }
+    }
+}
+
+/// Between two redeploys: long enough for some calls that see one package alone.
+const BETWEEN: Duration = Duration::from_millis(5);
+
+/// What became of one caller's calls.
+#[derive(Debug, Default)]
+struct Calls {
+    answered: u64,
+    /// Those during which no redeploy was under way.
+    settled: u64,
+    slowest: Duration,
 }
 
 /// How a call is spelled.
@@ -207,6 +313,10 @@ enum Spelling {
     Connect,
     ConnectOverHttp2,
     GrpcWeb,
+}
+
+impl Spelling {
+    const ALL: [Self; 4] = [Self::Grpc, Self::Connect, Self::ConnectOverHttp2, Self::GrpcWeb];
 }
 
 enum Caller {
@@ -225,28 +335,32 @@ impl Caller {
         })
     }
 
-    /// What the service says.
-    async fn call(&mut self) -> anyhow::Result<String> {
+    async fn call(&mut self, item: &str) -> anyhow::Result<Answer> {
         const PATH: &str = "/shop.Orders/place";
-        let text = |bytes: &[u8]| Ok(String::from_utf8_lossy(bytes).into_owned());
         match self {
             Self::Grpc(client) => {
-                let reply = client.call(Call::new(PATH, REQUEST)).await?;
-                text(&reply.payload.with_context(|| format!("{:?} {}", reply.code, reply.message))?[2..])
+                let reply = client.call(Call::new(PATH, message(item))).await?;
+                let failure = || format!("{:?} {}", reply.code, reply.message);
+                Answer::decode(reply.payload.as_deref().with_context(failure)?)
             }
             Self::Connect(http) => {
                 let kind = [("content-type", "application/json")];
-                let reply = http.send("POST", PATH, &kind, r#"{"item":"x"}"#).await?;
+                let reply = http.send("POST", PATH, &kind, json!({ "item": item }).to_string()).await?;
                 ensure!(reply.status == 200, "{reply:?}");
-                Ok(reply.json()?["said"].as_str().context("text")?.to_owned())
+                let reply = reply.json()?;
+                let field = |name: &str| reply[name].as_str().with_context(|| reply.to_string());
+                Answer::of(field("said")?, field("item")?)
             }
             Self::GrpcWeb(http) => {
                 let kind = [("content-type", "application/grpc-web+proto")];
-                let reply = http.send("POST", PATH, &kind, &b"\0\0\0\0\x03\x0a\x01x"[..]).await?;
+                let message = message(item);
+                let length = u8::try_from(message.len())?;
+                let framed = [&[0, 0, 0, 0, length][..], &message].concat();
+                let reply = http.send("POST", PATH, &kind, framed).await?;
                 let length = usize::from(*reply.body.get(4).context("a frame")?);
                 let message = reply.body.get(5..5 + length).context("a message")?;
                 ensure!(reply.body[5 + length..].ends_with(b"grpc-status: 0\r\n"), "{reply:?}");
-                text(&message[2..])
+                Answer::decode(message)
             }
         }
     }

@@ -11,7 +11,7 @@ mod stats;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -24,11 +24,10 @@ use crate::abi::okra::lower_first;
 use crate::abi::{Abi, Entry, command};
 use crate::fault::GuestFault;
 use crate::host::Host;
-use crate::lane::Slot;
 use crate::limits::Limits;
-use crate::pace::before;
 use crate::pool::{Pool, Wish};
 use crate::state::Turn;
+use crate::suspicion::Suspicion;
 use crate::wasi::Stdout;
 
 /// A loaded guest. Cheap to clone; clones are the same guest, with the same instances.
@@ -41,8 +40,8 @@ struct Inner {
     imports_host: bool,
     /// Methods are dispatched by their name with a small first letter, as the guest has shown.
     lowers_methods: AtomicBool,
-    /// Calls that must have a slot before they begin, because one of late overran.
-    suspicion: AtomicU32,
+    /// Of its calls; the pool has its own of the starts.
+    suspicion: Arc<Suspicion>,
 }
 
 /// One call of a guest.
@@ -82,9 +81,6 @@ pub struct Reply {
     /// What the envelope carried beside; empty for guests without one.
     pub envelope: ReplyEnvelope,
 }
-
-/// So many calls after one that overran ask for a slot before they begin.
-const SUSPICION: u32 = 16;
 
 // === impl Guest ===
 
@@ -163,13 +159,15 @@ impl Guest {
         let wish = Wish { deadline: call.deadline, fresh, nested: call.nested };
         let mut lease = pool.check_out(wish).await?;
         // Not before there is an instance: who holds a slot must wait for nobody.
-        let slot = self.slot_if_suspect(call.deadline).await?;
+        let lane = &pool.blueprint.engine.0.lane;
+        let slot = self.0.suspicion.slot(lane, call.deadline, limits.call_time).await?;
         let turn = Turn {
             method,
             input,
             deadline: call.deadline,
             longest: limits.call_time,
             slot,
+            suspicion: self.0.suspicion.clone(),
             host: call.host.clone(),
             stdout,
         };
@@ -180,9 +178,6 @@ impl Guest {
             lease.is_sound();
         }
         pool.counters.ran(ended.overran, ended.memory);
-        if ended.overran {
-            self.0.suspicion.store(SUSPICION, Ordering::Relaxed);
-        }
         drop(lease);
         let result = ended.result?;
         if !self.0.abi.envelope {
@@ -190,20 +185,6 @@ impl Guest {
         }
         let (payload, envelope) = envelope::decode(result)?;
         Ok(Reply { payload, envelope })
-    }
-
-    /// A slot, if calls of this guest overran of late: then the neighbours are not to wait for another.
-    async fn slot_if_suspect(&self, deadline: Option<Instant>) -> Result<Option<Slot>, GuestFault> {
-        if self.0.suspicion.load(Ordering::Relaxed) == 0 {
-            return Ok(None);
-        }
-        // Two calls that lower it at once lower it by one: it is a rule of thumb.
-        let suspicion = self.0.suspicion.load(Ordering::Relaxed);
-        self.0.suspicion.store(suspicion.saturating_sub(1), Ordering::Relaxed);
-        let longest = Instant::now() + self.limits().call_time;
-        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let slot = before(until, self.0.pool.blueprint.engine.0.lane.slot()).await;
-        slot.ok_or(GuestFault::Deadline)
     }
 }
 
@@ -221,7 +202,7 @@ impl fmt::Debug for Guest {
 
 impl Inner {
     fn new(pool: Arc<Pool>, abi: Abi, imports_host: bool) -> Self {
-        let (lowers_methods, suspicion) = (AtomicBool::new(false), AtomicU32::new(0));
+        let (lowers_methods, suspicion) = (AtomicBool::new(false), Arc::default());
         Self { pool, abi, imports_host, lowers_methods, suspicion }
     }
 }

@@ -96,8 +96,6 @@ impl Function {
         };
         let request = request.to_vec();
         let host = state.call.host.clone();
-        // While the guest waits it takes no slot from others; it asks for one again if it goes on for long.
-        state.pace.pause();
         let now = Instant::now();
         let until = state.pace.until(now);
         // A guest that mostly waits may go from call to call without ever seeing a tick.
@@ -105,13 +103,18 @@ impl Function {
             return Err(GuestFault::Deadline.into());
         }
         let stdio = &mut state.call.stdio;
-        let reply = match self {
-            Self::CallService => json::call_service(&request, host).await,
-            Self::Next => json::next(&request),
-            Self::RunHostApi => api::run(&request, host, stdio, until).await?,
+        let asked = async {
+            match self {
+                Self::CallService => Ok(json::call_service(&request, host).await),
+                Self::Next => Ok(json::next(&request)),
+                Self::RunHostApi => api::run(&request, host, stdio, until).await,
+            }
         };
-        caller.as_context_mut().set_epoch_deadline(1);
-        match reply {
+        let (reply, ticks) = state.pace.waiting(asked).await;
+        if let Some(ticks) = ticks {
+            caller.as_context_mut().set_epoch_deadline(ticks);
+        }
+        match reply? {
             Some(reply) => write(caller, json::bounded(reply)).await,
             None => Ok((0, 0)),
         }

@@ -13,8 +13,10 @@ use crate::abi::okra::{Exports, Output, guest_error};
 use crate::abi::{Entry, Payload, command};
 use crate::engine::{Claim, Engine};
 use crate::fault::GuestFault;
+use crate::lane::Slot;
 use crate::limits::{Denied, Limits};
 use crate::state::{State, Turn};
+use crate::suspicion::Suspicion;
 use crate::wasi::Stdout;
 
 /// What every instance of a guest is made from.
@@ -70,7 +72,7 @@ const EXIT_SUCCESS: i32 = 0;
 // === impl Instance ===
 
 impl Instance {
-    /// Starts an instance. `deadline` is that of the call which needs it.
+    /// Starts an instance. `deadline` is that of the call which needs it; the slot is for whoever is suspect.
     ///
     /// # Errors
     /// The guest traps, or takes too long.
@@ -78,6 +80,7 @@ impl Instance {
         blueprint: &Blueprint,
         claim: Claim,
         deadline: Option<Instant>,
+        (slot, suspicion): (Option<Slot>, &Arc<Suspicion>),
     ) -> Result<Self, GuestFault> {
         let shared = &blueprint.engine.0;
         let mut state = State::new(&blueprint.name, &blueprint.limits, &shared.lane);
@@ -86,7 +89,8 @@ impl Instance {
             input: Bytes::new(),
             deadline,
             longest: blueprint.limits.start_time,
-            slot: None,
+            slot,
+            suspicion: suspicion.clone(),
             host: None,
             stdout: Stdout::Log,
         });

@@ -20,6 +20,7 @@ mod limits;
 mod pace;
 mod pool;
 mod state;
+mod suspicion;
 mod wasi;
 
 pub use crate::abi::envelope::{Field, ReplyEnvelope, RequestEnvelope};

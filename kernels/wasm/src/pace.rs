@@ -3,8 +3,11 @@
 //! At the first tick a call gives its thread up once, so that short calls pass. From the second on it
 //! needs a slot in the [`Lane`] for each further tick, and waits for one without a thread. At every tick
 //! it ends if its time is up. A slot never outlives the call, and is not held while the guest waits for
-//! its host.
+//! its host. A call that waits before each tick has its first tick in pieces: once they add up to one, it
+//! needs a slot after each wait. What its host answers at once is no wait.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use wasmtime::UpdateDeadline;
 use crate::engine::TICK;
 use crate::fault::GuestFault;
 use crate::lane::{Lane, Slot};
+use crate::suspicion::Suspicion;
 
 /// The pace of one call.
 #[derive(Debug)]
@@ -24,6 +28,11 @@ pub(crate) struct Pace {
     longest: Duration,
     since: Option<Instant>,
     ticks: u32,
+    /// Hears of an overrun when it happens: a call that is dropped has no end to tell of it.
+    suspicion: Arc<Suspicion>,
+    /// How long it ran between its waits, as far as it was seen to go on after one.
+    ran: Duration,
+    resumed: Option<Instant>,
     /// Filled by whoever waits for the slot, which happens outside the store.
     slot: Arc<Mutex<Option<Slot>>>,
     /// There may be a slot: most calls never look.
@@ -45,6 +54,9 @@ impl Pace {
             longest: Duration::ZERO,
             since: None,
             ticks: 0,
+            suspicion: Arc::default(),
+            ran: Duration::ZERO,
+            resumed: None,
             slot: Arc::default(),
             may_hold: false,
             is_due: false,
@@ -52,9 +64,17 @@ impl Pace {
     }
 
     /// Begins a call.
-    pub(crate) fn begin(&mut self, deadline: Option<Instant>, longest: Duration, slot: Option<Slot>) {
+    pub(crate) fn begin(
+        &mut self,
+        deadline: Option<Instant>,
+        longest: Duration,
+        slot: Option<Slot>,
+        suspicion: Arc<Suspicion>,
+    ) {
+        self.suspicion = suspicion;
         (self.deadline, self.longest) = (deadline, longest);
         (self.since, self.ticks, self.is_due) = (None, 0, slot.is_some());
+        (self.ran, self.resumed) = (Duration::ZERO, None);
         if slot.is_some() {
             self.may_hold = true;
             *self.slot.lock() = slot;
@@ -67,8 +87,34 @@ impl Pace {
         self.ticks > FREE_TICKS
     }
 
-    /// Gives the slot back, if there is one: the guest waits for its host.
-    pub(crate) fn pause(&mut self) {
+    /// Awaits what the guest asked of its host. If that takes a wait, the guest holds no slot meanwhile, and
+    /// looks up after so many ticks when it goes on; `None` leaves its next look where it was.
+    pub(crate) async fn waiting<T>(&mut self, reply: impl Future<Output = T>) -> (T, Option<u64>) {
+        let (mut reply, mut waited) = (pin!(reply), false);
+        let reply = poll_fn(|cx| {
+            let polled = reply.as_mut().poll(cx);
+            if polled.is_pending() && !std::mem::replace(&mut waited, true) {
+                self.ran += self.resumed.take().map_or(Duration::ZERO, |resumed| resumed.elapsed());
+                self.pause();
+            }
+            polled
+        });
+        let reply = reply.await;
+        (reply, waited.then(|| self.resume()))
+    }
+
+    /// How many ticks a guest has that goes on after a wait.
+    fn resume(&mut self) -> u64 {
+        self.resumed = Some(Instant::now());
+        if self.ran < TICK {
+            return 1;
+        }
+        self.ticks = self.ticks.max(FREE_TICKS);
+        0
+    }
+
+    /// Gives the slot back, if there is one.
+    fn pause(&mut self) {
         self.is_due = false;
         if std::mem::take(&mut self.may_hold) {
             self.slot.lock().take();
@@ -100,6 +146,7 @@ impl Pace {
         if self.ticks <= FREE_TICKS {
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
         }
+        self.suspicion.rouse();
         self.pause();
         (self.is_due, self.may_hold) = (true, true);
         let (lane, slot) = (self.lane.clone(), self.slot.clone());

@@ -19,11 +19,14 @@ use crate::engine::Evict;
 use crate::fault::GuestFault;
 use crate::guest::Counters;
 use crate::instance::{Blueprint, Instance};
+use crate::suspicion::Suspicion;
 
 /// The instances of one guest.
 pub(crate) struct Pool {
     pub(crate) blueprint: Blueprint,
     pub(crate) counters: Counters,
+    /// Of the starts.
+    suspicion: Arc<Suspicion>,
     state: Mutex<State>,
 }
 
@@ -84,8 +87,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 impl Pool {
     pub(crate) fn new(blueprint: Blueprint) -> Arc<Self> {
         let budget = blueprint.engine.0.budget.clone();
-        let pool =
-            Arc::new(Self { blueprint, counters: Counters::default(), state: Mutex::new(State::default()) });
+        let pool = Arc::new(Self {
+            blueprint,
+            counters: Counters::default(),
+            suspicion: Arc::default(),
+            state: Mutex::new(State::default()),
+        });
         let known: std::sync::Weak<Self> = Arc::downgrade(&pool);
         budget.enrol(known);
         pool
@@ -187,14 +194,19 @@ impl Pool {
                 claim.ok().flatten().ok_or(GuestFault::Busy)?
             }
         };
-        let started = Instance::start(&self.blueprint, claim, deadline).await;
+        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let slot =
+            self.suspicion.slot(&self.blueprint.engine.0.lane, deadline, self.blueprint.limits.start_time);
+        // Who waited in vain for others to get out of the way has not failed to start.
+        let slot = slot.await.map_err(|late| if is_late() { late } else { GuestFault::Busy })?;
+        let started = Instance::start(&self.blueprint, claim, deadline, (slot, &self.suspicion)).await;
         self.counters.started(started.is_ok());
         match &started {
             Ok(_) => {
                 let mut state = self.state.lock();
                 (state.failures, state.pause) = (0, None);
             }
-            Err(GuestFault::Deadline) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {}
+            Err(GuestFault::Deadline) if is_late() => {}
             Err(why) => return Err(self.note_failure(why)),
         }
         started

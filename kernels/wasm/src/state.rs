@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::lane::{Lane, Slot};
 use crate::limits::{Limits, Meter};
 use crate::pace::Pace;
+use crate::suspicion::Suspicion;
 use crate::wasi::{Stdio, Stdout};
 
 /// What a store carries.
@@ -44,6 +45,8 @@ pub(crate) struct Turn {
     pub(crate) deadline: Option<Instant>,
     pub(crate) longest: Duration,
     pub(crate) slot: Option<Slot>,
+    /// Hears it if this one overruns.
+    pub(crate) suspicion: Arc<Suspicion>,
     pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) stdout: Stdout,
 }
@@ -79,7 +82,7 @@ impl State {
     /// Begins a call.
     pub(crate) fn begin(&mut self, turn: Turn) {
         self.meter.begin();
-        self.pace.begin(turn.deadline, turn.longest, turn.slot);
+        self.pace.begin(turn.deadline, turn.longest, turn.slot, turn.suspicion);
         let call = &mut self.call;
         (call.method, call.input, call.host) = (turn.method, turn.input, turn.host);
         call.output = None;

@@ -55,11 +55,12 @@ async fn poll_oneoff(
     let Some(subscriptions) = subscriptions else { return Ok(errno::FAULT) };
     let soonest = subscriptions.iter().map(|s| s.wait.unwrap_or_default()).min().unwrap_or_default();
     if !soonest.is_zero() {
-        // Who sleeps takes no slot from those who run.
-        state.pace.pause();
         let until = state.pace.until(Instant::now());
-        sleep(soonest, until).await?;
-        caller.as_context_mut().set_epoch_deadline(1);
+        let (slept, ticks) = state.pace.waiting(sleep(soonest, until)).await;
+        slept?;
+        if let Some(ticks) = ticks {
+            caller.as_context_mut().set_epoch_deadline(ticks);
+        }
     }
     let (memory, _) = State::with_memory(&mut caller)?;
     let mut happened = 0_u32;

@@ -1,0 +1,46 @@
+//! A rule of thumb: whoever overran of late will do so again, and takes a slot before it begins. Else each of
+//! many calls that overrun would have its free tick, and the neighbours would wait for all of them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::fault::GuestFault;
+use crate::lane::{Lane, Slot};
+use crate::pace::before;
+
+/// What is thought of a guest's calls, or of its starts: how many of the next need a slot first.
+#[derive(Debug, Default)]
+pub(crate) struct Suspicion(AtomicU32);
+
+/// So many calls after one that overran.
+const LASTING: u32 = 16;
+
+// === impl Suspicion ===
+
+impl Suspicion {
+    /// Hears that one overruns.
+    pub(crate) fn rouse(&self) {
+        self.0.store(LASTING, Ordering::Relaxed);
+    }
+
+    /// A slot, if it needs one; waits for it until the deadline, and for no longer than `longest`.
+    ///
+    /// # Errors
+    /// None came in time.
+    pub(crate) async fn slot(
+        &self,
+        lane: &Lane,
+        deadline: Option<Instant>,
+        longest: Duration,
+    ) -> Result<Option<Slot>, GuestFault> {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == 0 {
+            return Ok(None);
+        }
+        // Two that lower it at once lower it by one.
+        self.0.store(left - 1, Ordering::Relaxed);
+        let longest = Instant::now() + longest;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+        before(until, lane.slot()).await.ok_or(GuestFault::Deadline)
+    }
+}
