@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::admin::Response;
@@ -98,23 +98,23 @@ impl Orders {
 /// # Errors
 /// What `okra package pack` says.
 pub fn pack(schema: &str, wasm: &[u8]) -> anyhow::Result<Packed> {
-    pack_with(schema, wasm, &json!({}))
+    pack_with(schema, wasm, &serde_json::json!({}))
 }
 
-/// The same, with more keys for its configuration.
+/// The same with further keys of `okra.json`: `abi`, `calls`, `limits`.
 ///
 /// # Errors
-/// What `okra package pack` says.
-pub fn pack_with(schema: &str, wasm: &[u8], more: &Value) -> anyhow::Result<Packed> {
+/// As for [`pack`].
+pub fn pack_with(schema: &str, wasm: &[u8], further: &Value) -> anyhow::Result<Packed> {
     let name =
         schema.split_once("service ").context("a service")?.1.split([' ', '{']).next().unwrap_or_default();
     let dir = TempDir::new()?;
     fs::create_dir(dir.path().join("build"))?;
     fs::write(dir.path().join("build/service.wasm"), wasm)?;
     fs::write(dir.path().join("service.okra.gql"), schema)?;
-    let mut config = json!({ "name": name, "version": "1.0.0", "language": "wat" });
-    if let (Some(config), Some(more)) = (config.as_object_mut(), more.as_object()) {
-        config.extend(more.clone());
+    let mut config = serde_json::json!({ "name": name, "version": "1.0.0", "language": "wat" });
+    for (key, value) in further.as_object().context("keys")? {
+        config[key] = value.clone();
     }
     fs::write(dir.path().join("okra.json"), config.to_string())?;
     let packed = okra(&["package", "pack", &dir.path().to_string_lossy()])?;
