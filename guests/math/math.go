@@ -6,7 +6,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 	"unsafe"
 )
 
@@ -19,6 +22,44 @@ type addResponse struct {
 	Sum int32 `json:"sum"`
 }
 
+// sampleInput is written as protobuf writes JSON: a Long is a string, and what is not set is not there.
+type sampleInput struct {
+	ID     string     `json:"id"`
+	Values []float64  `json:"values"`
+	Weight int64      `json:"weight,string"`
+	Taken  *time.Time `json:"taken"`
+	Labels []string   `json:"labels"`
+}
+
+type summary struct {
+	ID     string     `json:"id"`
+	Count  int32      `json:"count"`
+	Mean   float64    `json:"mean"`
+	Weight int64      `json:"weight,string"`
+	Taken  *time.Time `json:"taken,omitempty"`
+	Labels []string   `json:"labels,omitempty"`
+}
+
+func summarize(in sampleInput) (summary, error) {
+	if len(in.Values) == 0 {
+		return summary{}, errors.New("the sample has no values")
+	}
+	total := 0.0
+	for _, value := range in.Values {
+		total += value
+	}
+	count := len(in.Values)
+	slices.Sort(in.Labels)
+	return summary{
+		ID:     in.ID,
+		Count:  int32(count),
+		Mean:   total / float64(count),
+		Weight: in.Weight * int64(count),
+		Taken:  in.Taken,
+		Labels: in.Labels,
+	}, nil
+}
+
 func handle(method string, input []byte) (any, error) {
 	switch method {
 	case "add":
@@ -27,6 +68,12 @@ func handle(method string, input []byte) (any, error) {
 			return nil, err
 		}
 		return addResponse{Sum: in.A + in.B}, nil
+	case "summarize":
+		var in sampleInput
+		if err := json.Unmarshal(input, &in); err != nil {
+			return nil, err
+		}
+		return summarize(in)
 	default:
 		return nil, fmt.Errorf("unknown method: %s", method)
 	}

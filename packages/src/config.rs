@@ -1,7 +1,8 @@
 //! `okra.json`: what a package is called, how it was built, how it wants to be run.
 //!
-//! Keys of the original are read as leniently as it does. The keys it does not know, `abi`, `calls` and
-//! `limits`, are optional and read strictly, because a misspelt limit would be no limit.
+//! Keys of the original are read as leniently as it does. The keys it does not know, `abi`, `calls`,
+//! `limits` and `service_version`, are optional; the first three are read strictly, because a misspelt limit
+//! would be no limit.
 
 mod calls;
 
@@ -23,6 +24,8 @@ pub struct PackageConfig {
     pub language: String,
     /// Where the schema lies in the project.
     pub schema: String,
+    /// The version of the service, if its interface is compiled from `.proto` files; else the schema says it.
+    pub service_version: String,
     /// Where the source lies in the project.
     pub source: String,
     /// How it is built.
@@ -33,6 +36,15 @@ pub struct PackageConfig {
     pub calls: CallRules,
     /// The limits it asks for itself.
     pub limits: GuestLimits,
+}
+
+/// Where the interface of a service lies in its project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfacePath<'c> {
+    /// A schema.
+    Schema(&'c str),
+    /// A descriptor set.
+    Descriptors(&'c str),
 }
 
 /// How a package is built.
@@ -80,12 +92,17 @@ pub struct GuestLimits {
 
 /// What the original takes for granted when a project does not say.
 pub(crate) const DEFAULT_SCHEMA: &str = "./service.okra.gql";
+/// What takes its place in a project that has none.
+pub(crate) const DEFAULT_DESCRIPTORS: &str = "./service.pb.desc";
+/// What the names of descriptor sets end in; a name that ends in anything else is that of a schema.
+const DESCRIPTOR_EXTENSIONS: [&str; 4] = ["binpb", "desc", "pb", "protoset"];
 /// Likewise, for the guest.
 pub(crate) const DEFAULT_OUTPUT: &str = "./build/service.wasm";
 
 lenient!(tolerant PackageConfig {
     "name" => name, "version" => version, "language" => language, "schema" => schema, "source" => source,
     "build" => build, "abi" => abi, "calls" => calls, "limits" => limits,
+    "service_version" => service_version,
 });
 lenient!(tolerant BuildConfig { "output" => output });
 lenient!(strict Abi { "payload" => payload, "envelope" => envelope });
@@ -119,9 +136,19 @@ impl PackageConfig {
         parse(text)
     }
 
-    /// Where the schema lies in the project, also if it does not say.
-    pub fn schema_path(&self) -> &str {
-        if self.schema.is_empty() { DEFAULT_SCHEMA } else { &self.schema }
+    /// Where the service's interface lies in the project: what `schema` names, or the first of these places
+    /// at which there is something.
+    pub fn interface_paths(&self) -> Vec<InterfacePath<'_>> {
+        if self.schema.is_empty() {
+            return vec![
+                InterfacePath::Schema(DEFAULT_SCHEMA),
+                InterfacePath::Descriptors(DEFAULT_DESCRIPTORS),
+            ];
+        }
+        let extension = self.schema.rsplit_once('.').map_or("", |(_, extension)| extension);
+        let is_compiled = DESCRIPTOR_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
+        let path = self.schema.as_str();
+        vec![if is_compiled { InterfacePath::Descriptors(path) } else { InterfacePath::Schema(path) }]
     }
 
     /// Where the guest lies in the project, also if it does not say.

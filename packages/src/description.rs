@@ -185,4 +185,5 @@ impl Method {
     }
 }
 
-const NO_SIDE_EFFECTS: &str = "NO_SIDE_EFFECTS";
+/// The level of a method that changes nothing.
+pub(crate) const NO_SIDE_EFFECTS: &str = "NO_SIDE_EFFECTS";

@@ -2,10 +2,12 @@
 //!
 //! Reads and links a set as far as a package needs: the service is there, its methods do not stream, and
 //! every type that anything names is in the set. Made from a [`Description`](crate::Description) by
-//! [`build`].
+//! [`build`], or [`compiled`] from `.proto` files, and then described.
 
 pub(crate) mod build;
 mod census;
+pub(crate) mod compiled;
+mod describe;
 mod link;
 
 use prost::Message;
@@ -30,6 +32,25 @@ pub enum DescriptorError {
     /// The service is not in it.
     #[error("service {0} not found in descriptors")]
     ServiceNotFound(String),
+    /// The service is not in the one that it is to be picked out of.
+    #[error("service {service} is not among the services of the descriptors: {}", listed(.services))]
+    NotAmong {
+        /// The service.
+        service: String,
+        /// The first of those that are.
+        services: Vec<String>,
+    },
+    /// Several services have this name.
+    #[error("service {service} is in more than one package: {}", listed(.packages))]
+    Ambiguous {
+        /// The service.
+        service: String,
+        /// The packages.
+        packages: Vec<String>,
+    },
+    /// All methods of the service stream.
+    #[error("all methods of the service {0} stream, which packages cannot")]
+    OnlyStreams(String),
     /// A method streams.
     #[error("method {0} streams, which packages cannot")]
     Streaming(String),
@@ -66,11 +87,7 @@ impl Descriptors {
         namespace: &str,
         limits: &PackageLimits,
     ) -> Result<Self, DescriptorError> {
-        if census::elements(bytes) > u64::from(limits.descriptor_elements) {
-            return Err(DescriptorError::TooManyElements { limit: limits.descriptor_elements });
-        }
-        let set = FileDescriptorSet::decode(bytes)
-            .map_err(|error| DescriptorError::Malformed(error.to_string()))?;
+        let set = decode(bytes, limits)?;
         let expected = build::package_of(namespace);
         let mut found = set.file.iter().flat_map(|file| {
             let named = file.service.iter().filter(|candidate| candidate.name() == service);
@@ -86,6 +103,14 @@ impl Descriptors {
         link::check(&set)?;
         Ok(Self { set, package, service })
     }
+}
+
+/// Decodes a set that is not too large.
+fn decode(bytes: &[u8], limits: &PackageLimits) -> Result<FileDescriptorSet, DescriptorError> {
+    if census::elements(bytes) > u64::from(limits.descriptor_elements) {
+        return Err(DescriptorError::TooManyElements { limit: limits.descriptor_elements });
+    }
+    FileDescriptorSet::decode(bytes).map_err(|error| DescriptorError::Malformed(error.to_string()))
 }
 
 fn check_methods(service: &ServiceDescriptorProto) -> Result<(), DescriptorError> {
@@ -110,12 +135,39 @@ impl DescriptorError {
         match self {
             Self::Malformed(_) => "descriptors_malformed",
             Self::TooManyElements { .. } => "descriptors_too_large",
-            Self::ServiceNotFound(_) => "service_not_in_descriptors",
-            Self::Streaming(_) => "streaming_method",
+            Self::ServiceNotFound(_) | Self::NotAmong { .. } => "service_not_in_descriptors",
+            Self::Ambiguous { .. } => "ambiguous_service",
+            Self::Streaming(_) | Self::OnlyStreams(_) => "streaming_method",
             Self::DuplicateMethod(_) => "duplicate_method",
             Self::UnknownType { .. } => "unknown_type",
         }
     }
+
+    /// How to mend it, where that is not plain.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::NotAmong { .. } => Some("`name` in okra.json is the name of one of them"),
+            Self::Ambiguous { .. } => Some("compile the files of one of them only"),
+            Self::UnknownType { .. } => Some(
+                "a descriptor set has to have all that its files import: `protoc --include_imports` makes such a one",
+            ),
+            Self::Malformed(_)
+            | Self::TooManyElements { .. }
+            | Self::ServiceNotFound(_)
+            | Self::OnlyStreams(_)
+            | Self::Streaming(_)
+            | Self::DuplicateMethod(_) => None,
+        }
+    }
+}
+
+/// Names for an error.
+fn listed(names: &[String]) -> String {
+    let shown = |name: &String| if name.is_empty() { "the empty one".to_owned() } else { name.clone() };
+    if names.is_empty() {
+        return "there are none".to_owned();
+    }
+    names.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

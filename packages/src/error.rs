@@ -116,14 +116,14 @@ impl PackageError {
             Self::MethodsDisagree { .. } => {
                 Some("both files are made from the same schema: build the package anew")
             }
+            Self::Descriptors(error) => error.help(),
             Self::Archive(ArchiveError::NotGzip) => Some("a package is a tar compressed by gzip"),
             Self::Archive(_)
             | Self::Wasm(_)
             | Self::Config(_)
             | Self::Description(_)
             | Self::NoService
-            | Self::Identity { .. }
-            | Self::Descriptors(_) => None,
+            | Self::Identity { .. } => None,
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A package is an archive of a WebAssembly guest and what is known of its service: its configuration, its
 //! types and methods for people (a description) and for protobuf (descriptors). [`Package::read`] is the
-//! only way to one, and refuses whatever is not whole and consistent; [`pack`] makes one from a schema and
-//! a guest.
+//! only way to one, and refuses whatever is not whole and consistent; [`pack`] makes one from an interface,
+//! a schema or compiled `.proto` files, and a guest.
 //!
 //! Nothing here touches a network or a disk, or runs a guest. No input makes it panic, and the memory it
 //! takes is bounded by [`PackageLimits`].
@@ -24,7 +24,9 @@ mod package;
 mod writer;
 
 pub use self::archive::{ArchiveError, EntryKind, NameFault, Part};
-pub use self::config::{Abi, BuildConfig, CallRule, CallRules, GuestLimits, PackageConfig, Payload};
+pub use self::config::{
+    Abi, BuildConfig, CallRule, CallRules, GuestLimits, InterfacePath, PackageConfig, Payload,
+};
 pub use self::description::{
     Description, Directive, EnumType, EnumValue, Field, Metadata, Method, ObjectType, Service,
 };
@@ -36,4 +38,4 @@ pub use self::lenient::JsonFault;
 pub use self::limits::PackageLimits;
 pub use self::module::ModuleNames;
 pub use self::package::{Package, PackageMethod};
-pub use self::writer::{PackError, PackageParts, pack};
+pub use self::writer::{Interface, PackError, PackageParts, Packed, pack};

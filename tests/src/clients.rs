@@ -18,6 +18,14 @@ pub fn python() -> anyhow::Result<Option<Command>> {
     fetched("python/bin/python")
 }
 
+/// `schemathesis`, which asks a server all that its `OpenAPI` document says.
+///
+/// # Errors
+/// If it is missing where `CI` is set.
+pub fn schemathesis() -> anyhow::Result<Option<Command>> {
+    fetched("python/bin/schemathesis")
+}
+
 /// Node, with grpc-js in its path.
 ///
 /// # Errors

@@ -7,7 +7,6 @@ use std::process::Command;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use prost::Message as _;
-use serde_json::json;
 
 use crate::repository;
 use crate::server::okra;
@@ -38,33 +37,17 @@ pub fn go_guest(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// The package of `guests/conformance`. Its service is described by the suite's own `.proto` files, in the
-/// folder `protos`: of its methods, those that do not stream.
+/// folder `protos`.
 ///
 /// # Errors
-/// What the compilers say.
+/// What the compilers or the packer say.
 pub fn conformance_guest(protos: &Path) -> anyhow::Result<PathBuf> {
     once("conformance", |folder, package| {
         build_rust(folder)?;
-        let mut set = protox::compile([protos.join("connectrpc/conformance/v1/service.proto")], [protos])?;
-        let mut methods = Vec::new();
-        for service in set.file.iter_mut().flat_map(|file| &mut file.service) {
-            service.method.retain(|method| !method.client_streaming() && !method.server_streaming());
-            methods.extend(service.method.iter().map(|method| json!({ "name": method.name() })));
-        }
-        let description = json!({
-            "services": [{ "name": "ConformanceService", "methods": methods }],
-            "meta": { "namespace": "connectrpc.conformance.v1", "version": "v1" }
-        });
-        let parts = tempfile::tempdir()?;
-        std::fs::copy(folder.join("okra.json"), parts.path().join("okra.json"))?;
-        let wasm = folder.join("target/wasm32-wasip1/release/conformance.wasm");
-        std::fs::copy(wasm, parts.path().join("service.wasm"))?;
-        std::fs::write(parts.path().join("service.description.json"), description.to_string())?;
-        std::fs::write(parts.path().join("service.pb.desc"), set.encode_to_vec())?;
-        let mut tar = Command::new("tar");
-        tar.arg("-C").arg(parts.path()).arg("-czf").arg(package);
-        tar.args(["service.wasm", "service.description.json", "okra.json", "service.pb.desc"]);
-        clients::run(&mut tar).map(drop)
+        let set = protox::compile([protos.join("connectrpc/conformance/v1/service.proto")], [protos])?;
+        std::fs::create_dir_all(folder.join("build"))?;
+        std::fs::write(folder.join("build/service.pb.desc"), set.encode_to_vec())?;
+        pack(folder, package)
     })
 }
 

@@ -17,6 +17,7 @@ pub mod greet;
 pub mod guests;
 pub mod http;
 pub mod load;
+pub mod moody;
 pub mod package;
 pub mod process;
 pub mod proving;

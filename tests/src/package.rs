@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -53,7 +54,8 @@ impl Orders {
         pack(&self.schema(), &wat::parse_str(self.guest())?)
     }
 
-    fn schema(&self) -> String {
+    /// What it is described by.
+    pub fn schema(&self) -> String {
         let Self { namespace, version, .. } = self;
         format!(
             "@okra(namespace: \"{namespace}\", version: \"{version}\")\n\
@@ -119,6 +121,16 @@ pub fn pack_with(schema: &str, wasm: &[u8], further: &Value) -> anyhow::Result<P
     ensure!(packed.status.success(), "{packed:?}");
     let path = dir.path().join(format!("dist/{name}-1.0.0.okra.pkg"));
     Ok(Packed { dir, path })
+}
+
+/// What a package says of its service: its descriptor set.
+///
+/// # Errors
+/// It cannot be unpacked.
+pub fn descriptors(package: &Path) -> anyhow::Result<Vec<u8>> {
+    let done = Command::new("tar").arg("-xOzf").arg(package).arg("service.pb.desc").output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Ok(done.stdout)
 }
 
 // === impl Packed ===

@@ -171,8 +171,9 @@ impl Serve {
                 wrapped
             }
         };
-        // What steers the tests is no setting of the server.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OKRA_")) {
+        // What steers the tests is no setting of the server, but for the one that is meant for it.
+        let is_for_tests = |name: &str| name.starts_with("OKRA_") && name != TRANSPORT;
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_for_tests(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         let mut process = command
@@ -347,6 +348,9 @@ fn announcement(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let (service, admin) = line.strip_prefix("okra: serving on http://")?.split_once(", admin on http://")?;
     Some((service.parse().ok()?, admin.trim().parse().ok()?))
 }
+
+/// The variable that says who speaks HTTP/2 where a test does not.
+const TRANSPORT: &str = "OKRA_SERVICE_TRANSPORT";
 
 /// How many of a server's last lines a failing test shows.
 const SHOWN_LINES: usize = 60;

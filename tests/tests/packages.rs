@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use prost::Message as _;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::server::{Finished, okra};
@@ -58,6 +59,51 @@ fn what_is_packed_can_be_checked_and_inspected() -> anyhow::Result<()> {
     assert_eq!(inspected["digest"], document(&packed)?["digest"]);
     assert_eq!(inspected["methods"][1]["output"], "test.math.TotalResponse");
     assert_eq!(inspected["methods"][1]["no_side_effects"], true);
+    Ok(())
+}
+
+#[test]
+fn an_interface_may_be_compiled_of_proto_files() -> anyhow::Result<()> {
+    const PROTO: &str = "syntax = \"proto3\"; package shop; message Order { string item = 1; }
+        service Orders { rpc place(Order) returns (Order); rpc follow(Order) returns (stream Order); }";
+    let project = project()?;
+    let folder = project.path();
+    fs::write(folder.join("orders.proto"), PROTO)?;
+    let set = protox::compile([folder.join("orders.proto")], [folder])?.encode_to_vec();
+    fs::remove_file(folder.join("service.okra.gql"))?;
+    let missing = package("pack", folder)?;
+    assert_eq!(missing.status.code(), Some(4), "{missing:?}");
+    assert!(missing.stderr.contains("neither service.okra.gql nor service.pb.desc"), "{missing:?}");
+    assert!(missing.stderr.contains("protoc --include_imports"), "{missing:?}");
+
+    fs::write(folder.join("service.pb.desc"), &set)?;
+    let refused = package("pack", folder)?;
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let place = "service.pb.desc: failed to load protobuf descriptors: service MathService is not among";
+    assert!(refused.stderr.contains(place) && refused.stderr.contains("descriptors: Orders"), "{refused:?}");
+    assert!(refused.stderr.contains("`name` in okra.json"), "{refused:?}");
+
+    let config = |more: &str| {
+        let text = format!(r#"{{"name": "Orders", "version": "1.2.0", "service_version": "v3"{more}}}"#);
+        fs::write(folder.join("okra.json"), text)
+    };
+    config("")?;
+    let packed = package("pack", folder)?;
+    assert_eq!(packed.status.code(), Some(0), "{packed:?}");
+    assert!(packed.stderr.contains("service.pb.desc: follow streams, which packages cannot"), "{packed:?}");
+    let said = document(&packed)?;
+    assert_eq!(said["left_out"], serde_json::json!(["follow"]));
+    let inspected = document(&package("inspect", &folder.join("dist/Orders-1.2.0.okra.pkg"))?)?;
+    assert_eq!((&inspected["id"], &inspected["graph_version"]), (&"shop.Orders.v3".into(), &"3.0.0".into()));
+    assert_eq!(inspected["methods"].as_array().map(Vec::len), Some(1));
+    assert_eq!(inspected["methods"][0]["input"], "shop.Order");
+
+    // The same under another name, which okra.json gives.
+    fs::rename(folder.join("service.pb.desc"), folder.join("build/orders.binpb"))?;
+    config(r#", "schema": "build/orders.binpb""#)?;
+    assert_eq!(document(&package("pack", folder)?)?["digest"].as_str().map(str::len), Some(64));
+    config(r#", "schema": "build/absent.binpb""#)?;
+    assert_eq!(package("pack", folder)?.status.code(), Some(4));
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! Any description, descriptors and configuration are read or refused.
+//! Any description, descriptors and configuration are read or refused, and any descriptors and configuration
+//! become a package or are refused.
 //!
 //! The input is cut in three at the first two newlines of the form `\n\0`.
 
@@ -7,7 +8,7 @@
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
-use packages::{ModuleNames, Package, PackageLimits};
+use packages::{Interface, ModuleNames, PackError, Package, PackageLimits, PackageParts, pack};
 
 fn cut(input: &[u8]) -> (&[u8], &[u8]) {
     match input.windows(2).position(|pair| pair == b"\n\0") {
@@ -20,6 +21,12 @@ fuzz_target!(|input: &[u8]| {
     let (config, rest) = cut(input);
     let (description, descriptors) = cut(rest);
     let _ = ModuleNames::read(input);
+    let interface = Interface::Descriptors(descriptors);
+    match pack(&PackageParts { config, interface, wasm: b"\0asm\x01\0\0\0" }) {
+        // What is described from descriptors agrees with them.
+        Err(PackError::Refused(error)) => assert_ne!(error.code(), "methods_disagree"),
+        Ok(_) | Err(_) => {}
+    }
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::none()));
     let files: [(&str, &[u8]); 4] = [
         ("service.wasm", b"\0asm\x01\0\0\0"),

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use packages::{Description, Idl, PackError, Package, PackageLimits, PackageParts, pack};
+use packages::{Description, Idl, Interface, PackError, Package, PackageLimits, PackageParts, pack};
 
 fuzz_target!(|input: &[u8]| {
     let idl = match Idl::parse(input) {
@@ -19,11 +19,11 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(read, *idl.description());
     let Some(service) = read.services.first() else { return };
     let config = format!("{{\"name\": \"{}\"}}", service.name);
-    let parts = PackageParts { config: config.as_bytes(), idl: input, wasm: b"\0asm\x01\0\0\0" };
+    let parts = PackageParts { config: config.as_bytes(), interface: Interface::Schema(input), wasm: b"\0asm\x01\0\0\0" };
     match pack(&parts) {
-        Ok(archive) => {
+        Ok(packed) => {
             let package =
-                Package::read(archive, &PackageLimits::default()).expect("what is packed can be read");
+                Package::read(packed.archive, &PackageLimits::default()).expect("what is packed can be read");
             assert_eq!(package.description(), idl.description());
             assert_eq!(package.methods().len(), service.methods.len());
         }

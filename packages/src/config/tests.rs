@@ -18,11 +18,30 @@ fn every_key_is_optional_in_any_case_and_may_be_null() {
     );
     assert_eq!((config.name.as_str(), config.version.as_str()), ("S", ""));
     assert_eq!(config.output_path(), "./x.wasm");
-    assert_eq!(config.schema_path(), "./service.okra.gql");
     assert_eq!(parse(r#"{"build": null}"#).output_path(), "./build/service.wasm");
     assert_eq!(parse(r#"{"name": "a", "Name": "b", "name": null}"#).name, "b");
     refused(r#"{"name": 1}"#, "invalid type: integer `1`, expected a string at line 1 column");
     refused(r#"{"name": "a"} x"#, "trailing characters");
+}
+
+#[test]
+fn an_interface_is_a_schema_or_by_its_name_a_descriptor_set() {
+    use InterfacePath::{Descriptors, Schema};
+    let either = [Schema("./service.okra.gql"), Descriptors("./service.pb.desc")];
+    assert_eq!(parse("{}").interface_paths(), either);
+    for (name, expected) in [
+        ("a/b.okra.gql", Schema("a/b.okra.gql")),
+        ("plain", Schema("plain")),
+        ("a.pb/b.graphql", Schema("a.pb/b.graphql")),
+        ("build/orders.PB", Descriptors("build/orders.PB")),
+        ("orders.binpb", Descriptors("orders.binpb")),
+        ("orders.pb.desc", Descriptors("orders.pb.desc")),
+        ("orders.protoset", Descriptors("orders.protoset")),
+    ] {
+        assert_eq!(parse(&format!(r#"{{"schema": "{name}"}}"#)).interface_paths(), [expected]);
+    }
+    assert_eq!(parse(r#"{"service_version": "v2"}"#).service_version, "v2");
+    refused(r#"{"service_version": 2}"#, "expected a string");
 }
 
 #[test]

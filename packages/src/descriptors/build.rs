@@ -25,8 +25,10 @@ pub(crate) const MAX_FIELDS: usize = 18_999;
 const FILE: &str = "service.proto";
 /// The package of a schema without a namespace.
 const DEFAULT_PACKAGE: &str = "service";
-const EMPTY: &str = ".google.protobuf.Empty";
-const TIMESTAMP: &str = ".google.protobuf.Timestamp";
+/// What a method without an argument takes.
+pub(super) const EMPTY: &str = ".google.protobuf.Empty";
+/// What a moment is.
+pub(super) const TIMESTAMP: &str = ".google.protobuf.Timestamp";
 
 /// How the names of a description are referred to.
 struct Builder<'d> {

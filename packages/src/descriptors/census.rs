@@ -19,7 +19,7 @@ enum Kind {
 }
 
 /// A field: its number, its payload if that has a length, and what follows.
-type Field<'b> = (u64, Option<&'b [u8]>, &'b [u8]);
+pub(super) type Field<'b> = (u64, Option<&'b [u8]>, &'b [u8]);
 
 /// The number of elements, or more.
 pub(super) fn elements(set: &[u8]) -> u64 {
@@ -68,7 +68,8 @@ impl Kind {
     }
 }
 
-fn field(bytes: &[u8]) -> Option<Field<'_>> {
+/// The field that a message begins with.
+pub(super) fn field(bytes: &[u8]) -> Option<Field<'_>> {
     let (tag, rest) = varint(bytes)?;
     let (payload, rest) = match tag & 7 {
         0 => (None, varint(rest)?.1),

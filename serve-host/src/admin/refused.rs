@@ -92,6 +92,7 @@ fn guest(error: &LoadError, text: String) -> Problem {
     let kind = match error {
         LoadError::Compile(CompileError::Cache(error)) if is_full(error.kind()) => Kind::StorageFull,
         LoadError::Compile(CompileError::Cache(_)) => Kind::NotSaved,
+        LoadError::Compile(CompileError::Overdue) => Kind::TimedOut,
         LoadError::Compile(CompileError::Run(_)) | LoadError::Engine(_) => Kind::Internal,
         LoadError::Compile(_)
         | LoadError::CommandAbi

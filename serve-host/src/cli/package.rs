@@ -25,7 +25,7 @@ pub(crate) enum PackageCommand {
     Check(CheckArgs),
     /// Show what a package is and has.
     Inspect(InspectArgs),
-    /// Make a package of a project that was built: its okra.json, its schema and its guest.
+    /// Make a package of a project that was built: its okra.json, its interface and its guest.
     Pack(PackArgs),
 }
 
@@ -147,34 +147,45 @@ fn inspect(path: &Path, output: &Output) -> Result<Exit, Failure> {
 
 fn pack(args: &PackArgs, output: &Output) -> Result<Exit, Failure> {
     let project = Project::open(&args.project)?;
-    let (idl, wasm) = (project.schema()?, project.guest()?);
-    let parts = PackageParts { config: project.config_text(), idl: &idl, wasm: &wasm };
-    let archive = packages::pack(&parts).map_err(|error| {
-        if let PackError::Idl(errors) = &error {
-            output.note(&errors.render(&project.schema_path().display().to_string(), output.has_color()));
-            let count = errors.errors().len() + errors.omitted();
-            let mistakes = if count == 1 { "a mistake".to_owned() } else { format!("{count} mistakes") };
-            return Failure::new(Exit::Invalid, format!("the schema has {mistakes}"));
-        }
-        let failure = Failure::new(Exit::Invalid, error.to_string());
-        if let PackError::Refused(error) = &error
-            && let Some(help) = error.help()
-        {
-            return failure.with_help(help);
-        }
-        failure
-    })?;
-    let package = Package::read(archive.clone(), &PackageLimits::default())
+    let (interface, wasm) = (project.interface()?, project.guest()?);
+    let parts = PackageParts { config: project.config_text(), interface: interface.interface(), wasm: &wasm };
+    let packed = packages::pack(&parts).map_err(|error| not_packed(&error, &interface.path, output))?;
+    let package = Package::read(packed.archive.clone(), &PackageLimits::default())
         .map_err(|error| refused(&args.project, &error))?;
-    let written = project.write(args.output.as_deref(), &archive)?;
+    let written = project.write(args.output.as_deref(), &packed.archive)?;
+    let bytes = packed.archive.len();
+    for method in &packed.left_out {
+        let note = format!("{method} streams, which packages cannot: left out");
+        output.note(&format!("{} {}: {note}", output.paint("note:", Tone::Quiet), interface.path.display()));
+    }
     let document = json!({
         "file": written.display().to_string(), "id": package.service_id(), "route": package.route(),
-        "digest": package.digest(), "bytes": archive.len(),
+        "digest": package.digest(), "bytes": bytes, "left_out": packed.left_out,
     });
     output.result(&document, || {
-        format!("packed {} into {} ({} bytes)", package.service_id(), written.display(), archive.len())
+        format!("packed {} into {} ({bytes} bytes)", package.service_id(), written.display())
     });
     Ok(Exit::Ok)
+}
+
+/// Why a package cannot be made, with the mistakes of its schema at their places.
+fn not_packed(error: &PackError, interface: &Path, output: &Output) -> Failure {
+    let interface = interface.display().to_string();
+    let message = if let PackError::Idl(errors) = error {
+        output.note(&errors.render(&interface, output.has_color()));
+        let count = errors.errors().len() + errors.omitted();
+        let mistakes = if count == 1 { "a mistake".to_owned() } else { format!("{count} mistakes") };
+        format!("the schema has {mistakes}")
+    } else if matches!(error, PackError::Descriptors(_) | PackError::NoService) {
+        format!("{interface}: {error}")
+    } else {
+        error.to_string()
+    };
+    let failure = Failure::new(Exit::Invalid, message);
+    match error.help() {
+        Some(help) => failure.with_help(help),
+        None => failure,
+    }
 }
 
 /// A package as a document.

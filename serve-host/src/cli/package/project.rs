@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
-use packages::{PackageConfig, PackageFile, PackageLimits};
+use packages::{Interface, InterfacePath, PackageConfig, PackageFile, PackageLimits};
 
 use super::read;
 use crate::cli::exit::{Exit, Failure};
@@ -15,6 +15,21 @@ pub(super) struct Project {
     directory: PathBuf,
     text: Bytes,
     config: PackageConfig,
+}
+
+/// What says which methods and types the service has, as it lies in its project.
+pub(super) struct InterfaceFile {
+    pub(super) path: PathBuf,
+    bytes: Bytes,
+    is_compiled: bool,
+}
+
+// === impl InterfaceFile ===
+
+impl InterfaceFile {
+    pub(super) fn interface(&self) -> Interface<'_> {
+        if self.is_compiled { Interface::Descriptors(&self.bytes) } else { Interface::Schema(&self.bytes) }
+    }
 }
 
 // === impl Project ===
@@ -39,14 +54,34 @@ impl Project {
         &self.text
     }
 
-    /// Where its schema lies.
-    pub(super) fn schema_path(&self) -> PathBuf {
-        self.directory.join(plain(Path::new(self.config.schema_path())))
+    /// Its interface: what okra.json names, or the first that is there of those it need not name.
+    pub(super) fn interface(&self) -> Result<InterfaceFile, Failure> {
+        let paths = self.config.interface_paths();
+        let is_there = |named: &str| self.directory.join(plain(Path::new(named))).exists();
+        let found = match paths.as_slice() {
+            [only] => *only,
+            several => match several.iter().find(|path| is_there(named(path))) {
+                Some(path) => *path,
+                None => return Err(self.has_no_interface(several)),
+            },
+        };
+        let limits = PackageLimits::default();
+        let (limit, is_compiled) = match found {
+            InterfacePath::Schema(_) => (limits.text_bytes, false),
+            InterfacePath::Descriptors(_) => (limits.descriptor_bytes, true),
+        };
+        let bytes = self.read("schema", named(&found), limit)?;
+        Ok(InterfaceFile { path: self.directory.join(plain(Path::new(named(&found)))), bytes, is_compiled })
     }
 
-    /// Its schema.
-    pub(super) fn schema(&self) -> Result<Bytes, Failure> {
-        self.read("schema", self.config.schema_path(), PackageLimits::default().text_bytes)
+    fn has_no_interface(&self, paths: &[InterfacePath<'_>]) -> Failure {
+        let names: Vec<_> =
+            paths.iter().map(|path| plain(Path::new(named(path))).display().to_string()).collect();
+        let message = format!("{} has neither {}", self.directory.display(), names.join(" nor "));
+        Failure::new(Exit::NotFound, message).with_help(
+            "write the schema, compile .proto files with \
+             `protoc --include_imports --descriptor_set_out=service.pb.desc`, or name either by `schema` in okra.json",
+        )
     }
 
     /// Its guest.
@@ -124,6 +159,13 @@ impl Project {
             return Err(Failure::new(Exit::Invalid, message));
         }
         Ok(bytes)
+    }
+}
+
+/// The path as it stands in okra.json.
+fn named<'c>(path: &InterfacePath<'c>) -> &'c str {
+    match path {
+        InterfacePath::Schema(named) | InterfacePath::Descriptors(named) => named,
     }
 }
 
