@@ -125,6 +125,11 @@ impl<T> Gate<T> {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// How many permits are free at this moment.
+    pub fn free(&self) -> usize {
+        self.state.load(Ordering::Relaxed) % WAITER
+    }
+
     /// Takes a permit if one is free and the number of those who wait is to the taker's liking.
     #[inline]
     fn take_permit(self: &Arc<Self>, likes: impl Fn(usize) -> bool) -> Option<Pass<'_, T>> {
@@ -220,7 +225,7 @@ impl<T> std::fmt::Debug for Gate<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state.load(Ordering::Relaxed);
         f.debug_struct("Gate")
-            .field("free", &(state % WAITER))
+            .field("free", &self.free())
             .field("waiting", &(state / WAITER))
             .finish_non_exhaustive()
     }
@@ -234,8 +239,11 @@ impl<T> std::fmt::Debug for Permit<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::mpsc;
     use std::thread;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -349,5 +357,125 @@ mod tests {
         assert!(gate.line.lock().is_empty());
         drop(gate);
         drop(drain);
+    }
+
+    /// What should be true of a gate.
+    #[derive(Default)]
+    struct Model {
+        running: Vec<Permit<u32>>,
+        line: VecDeque<(Ticket, u32)>,
+        closed: bool,
+    }
+
+    impl Model {
+        /// Every fifth entry has ended while it waited: it needs no permit.
+        fn needs_none(entry: u32) -> bool {
+            entry.is_multiple_of(5)
+        }
+
+        /// Who is served now, in order: nobody waits while a permit is free.
+        fn serve(&mut self, limit: usize) -> Vec<u32> {
+            let (mut served, mut running) = (Vec::new(), self.running.len());
+            while running < limit
+                && let Some((_, entry)) = self.line.pop_front()
+            {
+                running += usize::from(!Self::needs_none(entry));
+                served.push(entry);
+            }
+            served
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_behaves_like_a_line_before_a_door(
+            limit in 1_usize..4,
+            capacity in 0_usize..5,
+            steps in proptest::collection::vec((0_u8..20, any::<prop::sample::Index>()), 0..300),
+        ) {
+            let (sender, served) = mpsc::channel();
+            let max_inflight = MaxInflight(NonZeroUsize::new(limit).unwrap());
+            let gate = Gate::new(max_inflight, QueueCapacity(capacity), move |permit, entry| {
+                let (kept, given_back) =
+                    if Model::needs_none(entry) { (None, Some(permit)) } else { (Some(permit), None) };
+                drop(sender.send((kept, entry)));
+                given_back
+            });
+            let mut model = Model::default();
+            let (mut next, mut ended, mut gone) = (0_u32, 0_usize, Vec::new());
+            for (step, choice) in steps {
+                match step {
+                    // A call comes.
+                    0..9 => {
+                        next += 1;
+                        let free = !model.closed && model.line.is_empty() && model.running.len() < limit;
+                        match gate.try_pass() {
+                            Some(pass) => {
+                                prop_assert!(free, "more than {} permits, or somebody was overtaken", limit);
+                                model.running.push(pass.into_permit());
+                            }
+                            None => {
+                                prop_assert!(!free, "refused although a permit is free");
+                                let mut joined = false;
+                                match gate.wait(next, || joined = true) {
+                                    Ok(ticket) => {
+                                        prop_assert!(joined && !model.closed && model.line.len() < capacity);
+                                        model.line.push_back((ticket, next));
+                                    }
+                                    Err(Refusal::Full(entry)) => {
+                                        prop_assert!(!joined && !model.closed && model.line.len() == capacity);
+                                        prop_assert_eq!(entry, next);
+                                        ended += 1;
+                                    }
+                                    Err(Refusal::Closed(entry)) => {
+                                        prop_assert!(!joined && model.closed);
+                                        prop_assert_eq!(entry, next);
+                                        ended += 1;
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    // One that runs ends, kept or in place.
+                    9..14 if !model.running.is_empty() => {
+                        drop(model.running.swap_remove(choice.index(model.running.len())));
+                        ended += 1;
+                    }
+                    9..14 => drop(gate.try_pass()),
+                    // One in line gives up, because its client left or its time is up.
+                    14..17 if !model.line.is_empty() => {
+                        let (ticket, entry) = model.line.remove(choice.index(model.line.len())).unwrap();
+                        prop_assert_eq!(gate.leave(ticket), Some(entry));
+                        gone.push(ticket);
+                        ended += 1;
+                    }
+                    // One gives up that is not there any more.
+                    14..19 if !gone.is_empty() => {
+                        prop_assert_eq!(gate.leave(gone[choice.index(gone.len())]), None);
+                    }
+                    14..19 => {}
+                    _ => {
+                        let waited: Vec<u32> = model.line.drain(..).map(|(_, entry)| entry).collect();
+                        ended += waited.len();
+                        prop_assert_eq!(gate.close(), waited);
+                        model.closed = true;
+                    }
+                }
+                let tickets: Vec<Ticket> = model.line.iter().map(|(ticket, _)| *ticket).collect();
+                let expected = model.serve(limit);
+                for (ticket, entry) in tickets.into_iter().zip(expected) {
+                    let (permit, found) = served.try_recv().expect("it is served at once");
+                    prop_assert_eq!(found, entry, "out of order");
+                    gone.push(ticket);
+                    ended += usize::from(permit.is_none());
+                    model.running.extend(permit);
+                }
+                prop_assert!(served.try_recv().is_err(), "served once too often");
+                prop_assert!(model.running.len() <= limit);
+                prop_assert_eq!(gate.free(), limit - model.running.len());
+                prop_assert_eq!(gate.state.load(Ordering::Relaxed) / WAITER, model.line.len());
+                prop_assert_eq!(next as usize, ended + model.running.len() + model.line.len());
+            }
+        }
     }
 }
