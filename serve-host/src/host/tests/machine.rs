@@ -424,7 +424,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn a_host_behaves_like_its_model(
         limit in 1_usize..4,

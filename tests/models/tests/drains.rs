@@ -76,7 +76,7 @@ impl Host {
                 self.books.complete(pass, call);
             }
             None => {
-                let joined = || drop(self.books.accepted.fetch_add(1, Ordering::SeqCst));
+                let joined = || _ = self.books.accepted.fetch_add(1, Ordering::SeqCst);
                 match self.gate.wait(call, joined) {
                     Ok(_) => {}
                     Err(Refusal::Closed(_) | Refusal::Full(_)) => {
