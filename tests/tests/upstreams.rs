@@ -228,98 +228,86 @@ async fn quiet(okra: &Okra) -> anyhow::Result<()> {
     Ok(())
 }
 
+// === impl Case ===
+
+impl Case {
+    fn new(
+        (name, method): (&'static str, &'static str),
+        fault: Fault,
+        code: Code,
+        message: &'static str,
+    ) -> Self {
+        let timeout = if code == Code::DeadlineExceeded { BRIEF } else { PATIENCE };
+        Self { name, method, fault, timeout, code, message }
+    }
+
+    fn answered(names: (&'static str, &'static str), told: Told, code: Code, message: &'static str) -> Self {
+        Self::new(names, Fault::Answers(told), code, message)
+    }
+}
+
 fn cases() -> Vec<Case> {
-    const SOON: Duration = Duration::from_millis(400);
-    let case = |name, method, fault, code, message| Case {
-        name,
-        method,
-        timeout: if code == Code::DeadlineExceeded { SOON } else { PATIENCE },
-        fault,
-        code,
-        message,
-    };
-    let answers = |told: Told| Fault::Answers(told);
-    let html = Told { content_type: Some("text/html"), ..Told::framed("<html>") };
-    let gateway = Told { status: 503, ..html.clone() };
-    let broke = "the connection to the upstream broke";
-    let large = [&(1_u32 << 20).to_be_bytes()[..], &[0; 4096]].concat();
-    vec![
-        case(
-            "refuses",
-            "/refuses.S/Say",
-            Fault::Refuses,
-            Code::Unavailable,
-            "cannot connect to the upstream",
-        ),
-        case("closes", "/closes.S/Say", Fault::Closes, Code::Unavailable, broke),
-        case("resets", "/resets.S/Say", Fault::Resets, Code::Unavailable, broke),
-        case("silent", "/silent.S/Say", Fault::IsSilent, Code::DeadlineExceeded, "did not answer in time"),
-        case(
-            "half",
-            "/half.S/Say",
-            answers(Told { trailers: None, ..Told::framed("\0\0\0\0\x05he") }),
+    use Code::Unavailable;
+    let (internal, refused) = (Reason::INTERNAL_ERROR, Reason::REFUSED_STREAM);
+    let http1: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+    let (broke, reset) = ("the connection to the upstream broke", "the upstream reset the call");
+    let mut cases = vec![
+        Case::new(("none", "/none.S/Say"), Fault::Refuses, Unavailable, "cannot connect to the upstream"),
+        Case::new(("closes", "/closes.S/Say"), Fault::Closes, Unavailable, broke),
+        Case::new(("resets", "/resets.S/Say"), Fault::Resets, Unavailable, broke),
+        Case::new(
+            ("silent", "/silent.S/Say"),
+            Fault::IsSilent,
             Code::DeadlineExceeded,
             "did not answer in time",
         ),
-        case("noise", "/noise.S/Say", Fault::Says(b"\0\0\0noise that is no frame"), Code::Unavailable, broke),
-        case(
-            "http1",
-            "/http1.S/Say",
-            Fault::Says(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n"),
-            Code::Unavailable,
-            broke,
-        ),
-        case("goes", "/goes.S/Say", Fault::GoesAway(Reason::INTERNAL_ERROR), Code::Unavailable, broke),
-        case(
-            "resets_calls",
-            "/resets_calls.S/Say",
-            Fault::ResetsCalls(Reason::INTERNAL_ERROR),
-            Code::Internal,
-            "the upstream reset the call",
-        ),
-        case(
-            "sheds",
-            "/sheds.S/Say",
-            Fault::ResetsCalls(Reason::REFUSED_STREAM),
-            Code::Unavailable,
-            "the upstream reset the call",
-        ),
-        case("html", "/html.S/Say", answers(html), Code::Unknown, "the upstream does not speak gRPC"),
-        case(
-            "gateway",
-            "/gateway.S/Say",
-            answers(gateway),
+        Case::new(("noise", "/noise.S/Say"), Fault::Says(b"\0\0\0no frame of anything"), Unavailable, broke),
+        Case::new(("http1", "/http1.S/Say"), Fault::Says(http1), Unavailable, broke),
+        Case::new(("leaves", "/leaves.S/Say"), Fault::GoesAway(internal), Unavailable, broke),
+        Case::new(("fails", "/fails.S/Say"), Fault::ResetsCalls(internal), Code::Internal, reset),
+        Case::new(("sheds", "/sheds.S/Say"), Fault::ResetsCalls(refused), Unavailable, reset),
+    ];
+    cases.extend(answers());
+    cases
+}
+
+/// Faults of what is sound HTTP/2.
+fn answers() -> Vec<Case> {
+    let half = Told { trailers: None, ..Told::framed("\0\0\0\0\x05he") };
+    let html = Told { content_type: Some("text/html"), ..Told::framed("<html>") };
+    let gateway = Told { status: 503, ..html.clone() };
+    let endless = Told { trailers: Some(&[]), ..Told::ok(b"hello") };
+    let large = Told::ok(&[b'y'; 1025]);
+    let huge = Told::framed(&b"\0\xff\xff\xff\xff"[..]);
+    vec![
+        Case::answered(("half", "/half.S/Say"), half, Code::DeadlineExceeded, "did not answer in time"),
+        Case::answered(("html", "/html.S/Say"), html, Code::Unknown, "the upstream does not speak gRPC"),
+        Case::answered(
+            ("gateway", "/gateway.S/Say"),
+            gateway,
             Code::Unavailable,
             "the upstream answered HTTP 503",
         ),
-        case(
-            "torn",
-            "/torn.S/Say",
-            answers(Told::framed("\0\0\0\0\x05he")),
+        Case::answered(
+            ("torn", "/torn.S/Say"),
+            Told::framed("\0\0\0\0\x05he"),
             Code::Internal,
             "the message is truncated",
         ),
-        case(
-            "flag",
-            "/flag.S/Say",
-            answers(Told::framed("\x07\0\0\0\0")),
+        Case::answered(
+            ("flag", "/flag.S/Say"),
+            Told::framed("\x07\0\0\0\0"),
             Code::Internal,
-            "is neither 0 nor 1",
+            "the compression flag is neither 0 nor 1",
         ),
-        case(
-            "statusless",
-            "/statusless.S/Say",
-            answers(Told { trailers: Some(&[]), ..Told::ok(b"hello") }),
+        Case::answered(
+            ("endless", "/endless.S/Say"),
+            endless,
             Code::Internal,
-            "ended the call without a status",
+            "the upstream ended the call without a status",
         ),
-        case(
-            "large",
-            "/large.S/Say",
-            answers(Told::framed([&[0][..], &large].concat())),
-            Code::ResourceExhausted,
-            "the message is larger than 1024 bytes",
-        ),
+        Case::answered(("large", "/large.S/Say"), large, Code::ResourceExhausted, "larger than 1024 bytes"),
+        Case::answered(("huge", "/huge.S/Say"), huge, Code::ResourceExhausted, "larger than 1024 bytes"),
     ]
 }
 
@@ -383,6 +371,9 @@ const LATE: &str = r#"{
 /// Callers of each graph at a time, and calls of each.
 const CALLERS: usize = 4;
 const ROUNDS: usize = 5;
+
+/// What a graph gives an upstream that will not answer.
+const BRIEF: Duration = Duration::from_millis(400);
 
 /// Longer than any answer takes that comes at all.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -137,6 +137,15 @@ impl Model {
         self.calls.insert(id, Place::Ended(Some(code)));
     }
 
+    /// Rejects a call that a closed host does not even look at.
+    fn refuse(&mut self, id: u32, reason: RejectReason, code: Code) {
+        if self.closed {
+            self.reject(id, RejectReason::Draining, Code::Unavailable);
+        } else {
+            self.reject(id, reason, code);
+        }
+    }
+
     fn submit(&mut self, id: u32, kind: Kind) {
         if self.closed {
             return self.reject(id, RejectReason::Draining, Code::Unavailable);
@@ -300,21 +309,11 @@ impl World {
                 std::thread::sleep(2 * SHORT);
             }
             Op::SubmitExpired => {
-                let (reason, code) = if self.model.closed {
-                    (RejectReason::Draining, Code::Unavailable)
-                } else {
-                    (RejectReason::DeadlineExpired, Code::DeadlineExceeded)
-                };
-                self.model.reject(id, reason, code);
+                self.model.refuse(id, RejectReason::DeadlineExpired, Code::DeadlineExceeded);
                 self.submit("/held.S/M", Some(Duration::ZERO))?;
             }
             Op::SubmitUnknown => {
-                let (reason, code) = if self.model.closed {
-                    (RejectReason::Draining, Code::Unavailable)
-                } else {
-                    (RejectReason::NoGraph, Code::Unimplemented)
-                };
-                self.model.reject(id, reason, code);
+                self.model.refuse(id, RejectReason::NoGraph, Code::Unimplemented);
                 self.submit("/none.S/M", None)?;
             }
             Op::Complete(number) => {
