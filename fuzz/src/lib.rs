@@ -8,15 +8,21 @@ mod gateway_request;
 mod graph_document;
 mod grpc_request;
 mod grpc_timeout;
+mod package_archive;
+mod package_contents;
+mod package_idl;
 
 /// A target: takes any bytes, panics if something that must hold does not.
 pub type Target = fn(&[u8]);
 
 /// Every target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("configuration", configuration::check),
     ("gateway_request", gateway_request::check),
     ("graph_document", graph_document::check),
     ("grpc_request", grpc_request::check),
     ("grpc_timeout", grpc_timeout::check),
+    ("package_archive", package_archive::check),
+    ("package_contents", package_contents::check),
+    ("package_idl", package_idl::check),
 ];

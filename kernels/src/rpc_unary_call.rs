@@ -27,8 +27,8 @@
 //! with a span of its own.
 //!
 //! Waits without a thread. A call is made once: trying again is for the node's `retry`. Fails with the
-//! status the upstream answered (code, message, details and trailers), or with a code of the table in
-//! [`upstream`](crate::upstream).
+//! status the upstream answered (code, message, details and trailers), or with a status of the table in
+//! [`upstream`](crate::upstream), which is the contract for every way an upstream can fail.
 //!
 //! ```json
 //! { "id": "stock", "kernel": "rpc_unary_call",

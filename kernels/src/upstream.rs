@@ -11,21 +11,25 @@
 //! connections. Nothing here repeats a call that may have reached the upstream: that is the business of
 //! a node's `retry`.
 //!
-//! # The code a failure gets
-//! | what happened | code |
-//! |---|---|
-//! | the upstream answered a gRPC status | that code; a number gRPC does not know is UNKNOWN |
-//! | the time for the call ran out, wherever it was | DEADLINE_EXCEEDED |
-//! | `max_waiting` calls wait already, or this one waited for `max_wait_ms` | RESOURCE_EXHAUSTED |
-//! | no connection: refused, unreachable, no such name, `connect_timeout_ms` | UNAVAILABLE |
-//! | the connection ended or broke: reset, closed, GOAWAY, bytes that are no HTTP | UNAVAILABLE |
-//! | RST_STREAM | NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR, COMPRESSION_ERROR, CONNECT_ERROR, HTTP_1_1_REQUIRED: INTERNAL; REFUSED_STREAM: UNAVAILABLE; CANCEL: CANCELLED; ENHANCE_YOUR_CALM: RESOURCE_EXHAUSTED; INADEQUATE_SECURITY: PERMISSION_DENIED; others: UNKNOWN |
-//! | an HTTP status without a gRPC status | 400 INTERNAL; 401 UNAUTHENTICATED; 403 PERMISSION_DENIED; 404 UNIMPLEMENTED; 429, 502, 503, 504 UNAVAILABLE; others UNKNOWN |
-//! | HTTP 200 with a content type that is not gRPC | UNKNOWN |
-//! | no message or two, a truncated or compressed one, no status at the end | INTERNAL |
-//! | a header list over 16 KiB in gRPC; in HTTP/1.1, a head over 64 KiB or more than 100 headers | INTERNAL |
-//! | a message or body over its limit | RESOURCE_EXHAUSTED |
-//! | metadata or a method name that cannot be sent | INVALID_ARGUMENT |
+//! # The status a failure gets
+//! The message is what a caller of the service reads; addresses and causes are for the log.
+//!
+//! | what happened | code | message |
+//! |---|---|---|
+//! | the upstream answered a gRPC status | that code; a number gRPC does not know is UNKNOWN | the upstream's own, with its details and trailers |
+//! | the time for the call ran out, wherever it was: the upstream is silent, hangs, or stops within its answer | DEADLINE_EXCEEDED | `the upstream did not answer in time` |
+//! | `max_waiting` calls wait already | RESOURCE_EXHAUSTED | `too many calls wait for the upstream` |
+//! | it waited for `max_wait_ms` | RESOURCE_EXHAUSTED | `the upstream is busy: …` |
+//! | no connection: refused, unreachable, no such name, `connect_timeout_ms` | UNAVAILABLE | `cannot connect to the upstream` |
+//! | the connection ended or broke: killed, reset, closed, GOAWAY, bytes that are no HTTP/2 (or, of `http_call`, no HTTP/1.1) | UNAVAILABLE | `the connection to the upstream broke` |
+//! | RST_STREAM | NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR, COMPRESSION_ERROR, CONNECT_ERROR, HTTP_1_1_REQUIRED: INTERNAL; REFUSED_STREAM: UNAVAILABLE; CANCEL: CANCELLED; ENHANCE_YOUR_CALM: RESOURCE_EXHAUSTED; INADEQUATE_SECURITY: PERMISSION_DENIED; others: UNKNOWN | `the upstream reset the call` |
+//! | an HTTP status without a gRPC status | 400 INTERNAL; 401 UNAUTHENTICATED; 403 PERMISSION_DENIED; 404 UNIMPLEMENTED; 429, 502, 503, 504 UNAVAILABLE; others UNKNOWN | `the upstream answered HTTP …` |
+//! | HTTP 200 with a content type that is not gRPC | UNKNOWN | `the upstream does not speak gRPC` |
+//! | no message or two, a torn or compressed one, another flag | INTERNAL | `the upstream's answer is malformed: …` |
+//! | no status at the end | INTERNAL | `the upstream ended the call without a status` |
+//! | a header list over 16 KiB in gRPC; in HTTP/1.1, a head over 64 KiB or more than 100 headers | INTERNAL | `the upstream's answer is malformed or its headers are too large` |
+//! | a message or body over its limit | RESOURCE_EXHAUSTED | that it is larger than so many bytes |
+//! | metadata or a method name that cannot be sent | INVALID_ARGUMENT | what is wrong with it |
 //!
 //! CANCELLED within 10 ms of the deadline counts as the deadline: that is how some servers end a call
 //! whose time is up, and the two must not race.

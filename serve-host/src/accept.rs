@@ -28,7 +28,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -38,7 +37,8 @@ use self::leash::Patrol;
 use self::listener::Doorman;
 use self::port::{Fallback, Port, Routes};
 use self::stats::{ConnectionStats, Cut};
-use crate::drain::{Drain, DrainReport, Order, Tally, ThreadGuard};
+use crate::drain::roll::{Presence, Roll};
+use crate::drain::{Drain, DrainReport, Tally};
 use crate::transport::native::Native;
 use crate::transport::tonic::GrpcService;
 use crate::transport::tonic::http2::Http2;
@@ -88,9 +88,9 @@ struct Shift {
     grpc: GrpcService,
     fallback: Option<Fallback>,
     transport: TransportKind,
-    orders: watch::Receiver<Order>,
+    roll: Arc<Roll<Instant>>,
     tally: Arc<Tally>,
-    guard: ThreadGuard,
+    presence: Presence<Instant>,
 }
 
 // === impl Server ===
@@ -173,9 +173,9 @@ impl Server {
             grpc: self.grpc.clone(),
             fallback: config.fallback.clone(),
             transport: config.transport,
-            orders: self.drain.orders(),
+            roll: self.drain.roll(),
             tally: self.drain.tally.clone(),
-            guard: self.drain.thread(),
+            presence: self.drain.thread(),
         };
         let (started, serving) = mpsc::sync_channel(1);
         let handle =
@@ -212,7 +212,7 @@ impl Shift {
     }
 
     async fn serve(self, started: &mpsc::SyncSender<io::Result<()>>) {
-        let Self { listener, grpc, fallback, transport, mut orders, tally, guard } = self;
+        let Self { listener, grpc, fallback, transport, roll, tally, presence } = self;
         let mut door = match Doorman::new(listener, tally.stats.clone()) {
             Ok(door) => door,
             Err(error) => return drop(started.send(Err(error))),
@@ -231,25 +231,21 @@ impl Shift {
         let mut walk = interval(patrol.interval());
         walk.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let _ = started.send(Ok(()));
-        loop {
+        let until = loop {
             tokio::select! {
-                changed = orders.changed() => {
-                    if changed.is_err() || orders.borrow().is_some() {
-                        break;
-                    }
-                }
+                until = roll.ordered(None) => break until,
                 (stream, peer) = door.accept() => floor.admit(stream, peer),
                 Some(ended) = floor.connections.join_next() => floor.note(ended),
                 _ = walk.tick(), if !floor.connections.is_empty() => patrol.walk(),
             }
-        }
+        };
         // Those whom the kernel has let in already are served.
         while let Some((stream, peer)) = door.accept_waiting() {
             floor.admit(stream, peer);
         }
         drop(door);
-        floor.clear(orders).await;
-        drop(guard);
+        floor.clear(until, &roll).await;
+        drop(presence);
     }
 }
 
@@ -294,13 +290,11 @@ impl Floor {
     }
 
     /// Lets every connection finish what it has begun, until the time is over.
-    async fn clear(&mut self, mut orders: watch::Receiver<Order>) {
+    async fn clear(&mut self, mut until: Instant, roll: &Roll<Instant>) {
         self.patrol.drain();
         self.patrol.streams.close();
         let mut walk = interval(self.patrol.interval().min(BRISK));
         loop {
-            // Whoever could give orders is gone: so is the time.
-            let until = orders.borrow_and_update().unwrap_or_else(Instant::now);
             tokio::select! {
                 ended = self.connections.join_next() => match ended {
                     Some(ended) => self.note(ended),
@@ -308,7 +302,7 @@ impl Floor {
                 },
                 () = sleep_until(until) => break,
                 _ = walk.tick() => self.patrol.walk(),
-                _ = orders.changed() => {}
+                earlier = roll.ordered(Some(until)) => until = earlier,
             }
         }
         if !self.connections.is_empty() {

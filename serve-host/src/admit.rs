@@ -134,6 +134,11 @@ impl<T> Gate<T> {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// How many permits are free at this moment.
+    pub fn free(&self) -> usize {
+        self.state.load(Ordering::Relaxed) % WAITER
+    }
+
     /// Takes a permit if one is free and the number of those who wait is to the taker's liking.
     #[inline]
     fn take_permit(self: &Arc<Self>, likes: impl Fn(usize) -> bool) -> Option<Pass<'_, T>> {
@@ -229,7 +234,7 @@ impl<T> std::fmt::Debug for Gate<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state.load(Ordering::Relaxed);
         f.debug_struct("Gate")
-            .field("free", &(state % WAITER))
+            .field("free", &self.free())
             .field("waiting", &(state / WAITER))
             .finish_non_exhaustive()
     }
@@ -241,7 +246,9 @@ impl<T> std::fmt::Debug for Permit<T> {
     }
 }
 
+// Named, because `tests/models` compiles this file from elsewhere.
 #[cfg(test)]
+<<<<<<< HEAD
 mod tests {
     use std::sync::mpsc;
     use std::thread;
@@ -362,3 +369,7 @@ mod tests {
         drop(drain);
     }
 }
+=======
+#[path = "admit/tests.rs"]
+mod tests;
+>>>>>>> p6

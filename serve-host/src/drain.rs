@@ -2,17 +2,20 @@
 //!
 //! Whether the host says that it is ready is decided elsewhere, and earlier. Here the listeners are
 //! closed, every connection is sent GOAWAY and serves what it has accepted, and when the time is over the
-//! rest is cut off. Invariant: [`Drain::drain`] returns within the grace and [`MARGIN`], whatever clients
-//! and kernels do.
+//! rest is cut off. [`roll`] knows who is still at work, and until when they may be.
+//!
+//! Invariant: [`Drain::drain`] returns within the grace and [`MARGIN`], whatever clients and kernels do.
+
+pub mod roll;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use self::roll::{Presence, Roll};
 use crate::accept::census::Census;
 use crate::accept::stats::{ConnectionStats, Cut};
 
@@ -33,8 +36,7 @@ pub enum Phase {
 /// Ends a server. Clones end the same one.
 #[derive(Clone)]
 pub struct Drain {
-    phase: watch::Sender<Order>,
-    threads: watch::Sender<usize>,
+    roll: Arc<Roll<Instant>>,
     pub(crate) tally: Arc<Tally>,
 }
 
@@ -52,9 +54,6 @@ pub struct DrainReport {
     pub stuck_threads: usize,
 }
 
-/// When the threads must have ended, if they must.
-pub(crate) type Order = Option<Instant>;
-
 /// What the threads tell about their ends.
 pub(crate) struct Tally {
     pub(crate) stats: Arc<ConnectionStats>,
@@ -63,21 +62,18 @@ pub(crate) struct Tally {
     forced_calls: AtomicU64,
 }
 
-/// Says that a thread has ended, even if it panics.
-pub(crate) struct ThreadGuard(watch::Sender<usize>);
-
 // === impl Drain ===
 
 impl Drain {
     pub(crate) fn new(stats: Arc<ConnectionStats>, census: Arc<Census>) -> Self {
         let tally = Tally { stats, census, forced: AtomicU64::new(0), forced_calls: AtomicU64::new(0) };
-        Self { phase: watch::Sender::new(None), threads: watch::Sender::new(0), tally: Arc::new(tally) }
+        Self { roll: Roll::new(), tally: Arc::new(tally) }
     }
 
     /// Where the server stands.
     pub fn phase(&self) -> Phase {
-        match *self.phase.borrow() {
-            _ if *self.threads.borrow() == 0 => Phase::Drained,
+        match self.roll.end() {
+            _ if self.roll.present() == 0 => Phase::Drained,
             None => Phase::Serving,
             Some(until) => Phase::Draining { until },
         }
@@ -87,9 +83,8 @@ impl Drain {
     pub async fn drain(&self, grace: Duration) -> DrainReport {
         let ended_before = self.tally.stats.ended();
         let until = self.order(grace);
-        let mut threads = self.threads.subscribe();
-        let all_ended = timeout_at(until + MARGIN, threads.wait_for(|alive| *alive == 0)).await.is_ok();
-        let stuck_threads = if all_ended { 0 } else { *self.threads.borrow() };
+        let all_ended = timeout_at(until + MARGIN, self.roll.cleared()).await.is_ok();
+        let stuck_threads = if all_ended { 0 } else { self.roll.present() };
         // What stuck threads hold is still counted as open.
         let stuck = if all_ended { 0 } else { self.tally.census.open() as u64 };
         DrainReport {
@@ -102,24 +97,17 @@ impl Drain {
 
     /// Tells the threads to end within `grace`, without waiting for them.
     pub(crate) fn order(&self, grace: Duration) -> Instant {
-        let mine = Instant::now() + grace;
-        let mut until = mine;
-        self.phase.send_modify(|order| {
-            until = order.map_or(mine, |theirs| theirs.min(mine));
-            *order = Some(until);
-        });
-        until
+        self.roll.order(Instant::now() + grace)
     }
 
-    /// What the threads listen to.
-    pub(crate) fn orders(&self) -> watch::Receiver<Order> {
-        self.phase.subscribe()
+    /// What the threads look at.
+    pub(crate) fn roll(&self) -> Arc<Roll<Instant>> {
+        self.roll.clone()
     }
 
-    /// Counts a thread as alive until the guard is dropped.
-    pub(crate) fn thread(&self) -> ThreadGuard {
-        self.threads.send_modify(|alive| *alive += 1);
-        ThreadGuard(self.threads.clone())
+    /// Counts a thread as alive until this is dropped.
+    pub(crate) fn thread(&self) -> Presence<Instant> {
+        self.roll.enter()
     }
 }
 
@@ -139,14 +127,6 @@ impl Tally {
         for _ in 0..connections {
             self.stats.note_cut(Cut::Drained, None);
         }
-    }
-}
-
-// === impl ThreadGuard ===
-
-impl Drop for ThreadGuard {
-    fn drop(&mut self) {
-        self.0.send_modify(|alive| *alive = alive.saturating_sub(1));
     }
 }
 

@@ -13,10 +13,11 @@
 mod accept;
 pub mod admin;
 pub mod admit;
+mod causes;
 pub mod config;
 pub mod deploy;
 pub mod discovery;
-mod drain;
+pub mod drain;
 mod gateway;
 mod grpc;
 pub mod host;

@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod bystander;
 pub mod clients;
+pub mod faulty;
 pub mod graph;
 pub mod greet;
 pub mod guests;

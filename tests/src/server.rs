@@ -33,6 +33,7 @@ pub enum Transport {
 pub struct Serve {
     arguments: Vec<OsString>,
     data: Option<PathBuf>,
+    port: u16,
     wrapper: Vec<OsString>,
     /// What says that it has started.
     probe: &'static str,
@@ -113,7 +114,7 @@ impl Serve {
     /// A server without graphs, but for those in its data directory. It has started once it is alive; it is
     /// ready only when something serves.
     pub fn empty() -> Self {
-        Self { arguments: Vec::new(), data: None, wrapper: Vec::new(), probe: "/healthz" }
+        Self { arguments: Vec::new(), data: None, port: 0, wrapper: Vec::new(), probe: "/healthz" }
     }
 
     /// Adds `--name value`.
@@ -133,6 +134,13 @@ impl Serve {
                 Transport::Tonic => "tonic",
             },
         )
+    }
+
+    /// Serves calls on this port, as one did before it.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
     }
 
     /// Keeps its state in `path`, which outlives it.
@@ -177,7 +185,9 @@ impl Serve {
             command.env_remove(name);
         }
         let mut process = command
-            .args(["serve", "--host", "127.0.0.1", "--service-port", "0", "--admin-port", "0", "--data-dir"])
+            .args(["serve", "--host", "127.0.0.1", "--admin-port", "0"])
+            .args(["--service-port", &self.port.to_string()])
+            .arg("--data-dir")
             .arg(data)
             .args(&self.arguments)
             .stdin(Stdio::null())

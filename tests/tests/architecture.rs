@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kernels", &["exec-plan", "kernels-wasm", "proto-json"]),
     ("packages", &["proto-json"]),
     ("models", &[]),
-    ("fuzz", &["exec-plan", "kernels", "proto-json", "serve-host"]),
+    ("fuzz", &["exec-plan", "kernels", "packages", "proto-json", "serve-host"]),
     ("serve-host", &["exec-plan", "http2-core", "kernels", "kernels-wasm", "packages", "proto-json"]),
     ("tests", &["exec-plan", "kernels", "packages", "proto-json", "serve-host"]),
     (

@@ -97,9 +97,7 @@ async fn withstands(okra: &Okra, transport: &str, attack: Attack) -> anyhow::Res
     let seen = bystander.stop().await?;
 
     let held = attacked?;
-    let Some((name, reason, at_least)) = attack.trace(transport) else {
-        return Ok(format!("refused; {} calls beside it", seen.answered));
-    };
+    let (name, reason, at_least) = attack.trace(transport);
     let label = format!("reason=\"{reason}\"");
     let count = |metrics: &Metrics| metrics.sum(name, &[&label]);
     let cut = eventually(&format!("{at_least} of {reason}"), async || {
@@ -162,14 +160,12 @@ impl Attack {
         Self::NoHttp,
     ];
 
-    /// The metric that names it, the reason there, and how often at least. `None` for what is refused by
-    /// hyper alone, which tells nobody.
-    fn trace(self, transport: &str) -> Option<(&'static str, &'static str, f64)> {
+    /// The metric that names it, the reason there, and how often at least.
+    fn trace(self, transport: &str) -> (&'static str, &'static str, f64) {
         const CUT: &str = "okra_connections_cut_total";
         const REFUSED: &str = "okra_requests_refused_total";
         let many = f64::from(MANY);
-        Some(match self {
-            Self::HeaderFlood if transport == "tonic" => return None,
+        match self {
             Self::HpackBomb if transport == "tonic" => (CUT, "flood", FEW),
             Self::SilentConnections => (CUT, "handshake_timeout", f64::from(SILENT)),
             Self::SlowPrefaces => (CUT, "handshake_timeout", many),
@@ -189,7 +185,7 @@ impl Attack {
             Self::HpackBomb | Self::HeaderFlood | Self::Http1HeaderFlood => (CUT, "head_too_large", FEW),
             Self::GzipBomb | Self::ZstdBomb => (REFUSED, "too_large", FEW),
             Self::NoHttp => (CUT, "protocol", FEW),
-        })
+        }
     }
 
     /// Attacks, and gives the connections that are still of use.

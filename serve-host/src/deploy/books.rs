@@ -13,8 +13,9 @@ use exec_plan::{
 };
 
 use super::ledger::{Entry, Held, Intent, Ledger};
-use super::shelf::{PackageFinding, Shelf, ShelfError, with_causes};
+use super::shelf::{PackageFinding, Shelf, ShelfError};
 use super::source::PackageDigest;
+use crate::causes::with_causes;
 
 /// The packages and their ledger.
 #[derive(Debug, Default)]

@@ -26,8 +26,9 @@ use super::guest;
 use super::ledger::{Entry, Ledger};
 use super::line::{Line, Place};
 use super::progress::{DeployProgress, DeployStep, Progress};
-use super::shelf::{PackageFinding, ShelfError, with_causes};
+use super::shelf::{PackageFinding, ShelfError};
 use super::source::{PackageDigest, Source, SourceError, SourceSettings};
+use crate::causes::with_causes;
 use crate::schemas::Schemas;
 
 /// How packages are deployed.

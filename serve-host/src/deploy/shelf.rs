@@ -18,6 +18,7 @@ use exec_plan::{Disk, DiskError, DiskWatch, is_unfinished};
 
 use super::ledger::{FORMAT, Ledger, LedgerFault};
 use super::source::PackageDigest;
+use crate::causes::with_causes;
 
 /// The packages of one host.
 #[derive(Debug)]
@@ -311,10 +312,4 @@ impl std::fmt::Display for PackageFinding {
             Self::NotSaved { cause } => write!(f, "the package ledger could not be saved: {cause}"),
         }
     }
-}
-
-/// An error and what caused it.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -9,6 +9,7 @@ use kernels::{Answer, Closed, Standing};
 
 use super::{Core, Work};
 use crate::admit::{Pass, Permit};
+use crate::causes::with_causes;
 use crate::logs::AccessLine;
 use crate::respond::{Failure, name_plan};
 use crate::stats::{End, Outcome, ShardIndex, Stats};
@@ -168,8 +169,7 @@ fn log_failure(work: &Work, failure: &Failure<'_>) {
             plan = &**work.plan.label(),
             node = error.node.as_deref(),
             code = error.fault.code().name(),
-            error = %error.fault,
-            cause = std::error::Error::source(&error.fault).map(tracing::field::display),
+            error = with_causes(&error.fault),
             "call failed"
         ),
         Failure::Unanswered => tracing::error!(plan = &**work.plan.label(), "run ended without an answer"),

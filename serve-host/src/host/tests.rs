@@ -1,5 +1,7 @@
 //! The host with kernels that tests can hold, count and break.
 
+mod machine;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,6 +36,12 @@ struct Reply;
 struct Explode;
 /// Does nothing, so that the call stays unanswered although the graph claims to answer.
 struct Mute;
+
+impl Stage {
+    fn closed() -> Self {
+        Self { release: Semaphore::new(0), ran: AtomicUsize::new(0) }
+    }
+}
 
 impl AsyncKernel for Hold {
     fn run<'a>(&'a self, mut inputs: Inputs, _: &'a RequestContext) -> BoxFuture<'a, Result<Outputs, Fault>> {
@@ -97,20 +105,34 @@ struct Fixture {
 
 /// A host with one graph of these nodes per service: `held.S`, `echo.S`, `panic.S`, `panic_pooled.S`, `mute.S`.
 fn host(max_inflight: usize, queue_capacity: usize) -> Fixture {
-    let stage = Arc::new(Stage { release: Semaphore::new(0), ran: AtomicUsize::new(0) });
+    let stage = Arc::new(Stage::closed());
     let mut registry = KernelRegistry::new();
     for name in ["hold", "explode", "explode_blocking", "mute", "reply"] {
         registry.register(Factory(name, stage.clone())).unwrap();
     }
+    let store = stored(
+        registry,
+        &[
+            ("held", Some("hold"), "reply"),
+            ("echo", None, "reply"),
+            ("panic", Some("explode"), "reply"),
+            ("panic_pooled", Some("explode_blocking"), "reply"),
+            ("mute", None, "mute"),
+        ],
+    );
+    let config = HostConfig {
+        max_inflight: MaxInflight(NonZeroUsize::new(max_inflight).unwrap()),
+        queue_capacity: QueueCapacity(queue_capacity),
+        ..HostConfig::default()
+    };
+    Fixture { host: ServeHost::new(Arc::new(store), config).unwrap(), stage }
+}
+
+/// A store of graphs: name, first node if there is one, last node; each serves `name.S`.
+fn stored(registry: KernelRegistry, graphs: &[(&str, Option<&str>, &str)]) -> PlanStore {
     let options = StoreOptions::in_memory(registry, serve_env());
     let (store, _) = PlanStore::open(options).unwrap();
-    for (name, first, last) in [
-        ("held", Some("hold"), "reply"),
-        ("echo", None, "reply"),
-        ("panic", Some("explode"), "reply"),
-        ("panic_pooled", Some("explode_blocking"), "reply"),
-        ("mute", None, "mute"),
-    ] {
+    for (name, first, last) in graphs {
         let (first_node, payload) = match first {
             Some(kernel) => (
                 format!(r#"{{"id": "first", "kernel": "{kernel}"}},"#),
@@ -127,12 +149,7 @@ fn host(max_inflight: usize, queue_capacity: usize) -> Fixture {
         let staged = store.stage(&source, false).unwrap();
         store.publish(&staged.graph, &Version::ZERO).unwrap();
     }
-    let config = HostConfig {
-        max_inflight: MaxInflight(NonZeroUsize::new(max_inflight).unwrap()),
-        queue_capacity: QueueCapacity(queue_capacity),
-        ..HostConfig::default()
-    };
-    Fixture { host: ServeHost::new(Arc::new(store), config).unwrap(), stage }
+    store
 }
 
 fn envelope(method: &str, metadata: &[(&'static str, &'static str)]) -> RequestEnvelope {

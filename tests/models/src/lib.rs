@@ -9,3 +9,5 @@ pub mod admit;
 pub mod bed;
 #[path = "../../../serve-host/src/queue.rs"]
 pub mod queue;
+#[path = "../../../serve-host/src/drain/roll.rs"]
+pub mod roll;

@@ -15,6 +15,7 @@ use object_store::{ClientOptions, Error, ObjectStoreExt, RetryConfig};
 use reqwest::redirect::Policy;
 
 use super::{S3Settings, SourceError};
+use crate::causes::with_causes;
 
 /// Connects without ever following a redirect.
 #[derive(Debug)]
@@ -129,18 +130,6 @@ fn secret(file: Option<&Path>, variable: &str) -> Result<Option<String>, SourceE
 
 fn env(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut texts: Vec<String> = Vec::new();
-    for cause in causes.map(ToString::to_string) {
-        // Some of these errors repeat what caused them.
-        if texts.last().is_none_or(|last| !last.contains(&cause)) {
-            texts.push(cause);
-        }
-    }
-    texts.join(": ")
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ async fn drive(connection: Connection) -> End {
     let Connection { socket, port, leash } = connection;
     let streams = Streams::new(leash.clone());
     let builder = configured(port.limits(), &streams);
-    let metered = Metered::new(socket.clone(), leash.clone(), port.limits().http2.max_control_frames);
+    let metered = Metered::new(socket.clone(), leash.clone(), &port.limits().http2);
     let watch = metered.watch();
     let end = serve(pin!(builder.serve_connection(TokioIo::new(metered), port)), &streams, &leash).await;
     if !watch.is_overdrawn() {

@@ -1,8 +1,12 @@
 //! What hyper leaves unwatched on an HTTP/2 connection: frames that carry nothing, of which it answers any
-//! number, and header blocks that are begun and never ended.
+//! number, header blocks that are begun and never ended, and those that it finds too large.
 //!
 //! The bytes pass through unchanged. Only the nine bytes that head each frame are looked at, and only
-//! those that come from the client.
+//! those that come from the client. hyper measures a header list as it decodes it, answers 431 if it is over
+//! the limit, and tells nobody. Blocks are not decoded a second time here: one is counted if it is over the
+//! limit as it stands on the wire. What is counted was refused, unless its client chose longer codes than it
+//! had to; what only unfolds to more than the limit, by HPACK's table or Huffman codes, is refused and not
+//! counted, up to four times the limit, where hyper ends the connection.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,6 +20,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::accept::leash::Leash;
 use crate::accept::socket::Socket;
+use crate::accept::stats::Cut;
+use crate::transport::limits::Http2Limits;
 
 /// A socket whose client is watched.
 pub(super) struct Metered {
@@ -41,14 +47,19 @@ struct Meter {
     written: usize,
     overdrawn: bool,
     block_is_open: bool,
+    /// Bytes of the current header block so far.
+    block: usize,
+    max_block: usize,
+    /// Blocks over the limit that nobody has noted yet.
+    large_blocks: u32,
 }
 
 // === impl Metered ===
 
 impl Metered {
-    /// Watches what comes from `socket`; `burst` frames that carry nothing may come at once.
-    pub(super) fn new(socket: Socket, leash: Rc<Leash>, burst: u32) -> Self {
-        Self { socket, leash, watch: Rc::new(Watch(RefCell::new(Meter::new(burst)))) }
+    /// Watches what comes from `socket`, by the limits for control frames and header lists.
+    pub(super) fn new(socket: Socket, leash: Rc<Leash>, limits: &Http2Limits) -> Self {
+        Self { socket, leash, watch: Rc::new(Watch(RefCell::new(Meter::new(limits)))) }
     }
 
     /// What is known, for whoever drives the connection.
@@ -72,6 +83,9 @@ impl AsyncRead for Metered {
                 return Poll::Ready(Err(io::Error::other("too many frames that carry nothing")));
             }
             self.leash.note_open_head(meter.block_is_open);
+            for _ in 0..std::mem::take(&mut meter.large_blocks) {
+                self.leash.patrol().stats().note_cut(Cut::HeadTooLarge, Some(self.leash.peer()));
+            }
         }
         polled
     }
@@ -131,7 +145,8 @@ pub(super) async fn tell_to_calm_down(mut socket: Socket) {
 // === impl Meter ===
 
 impl Meter {
-    fn new(burst: u32) -> Self {
+    fn new(limits: &Http2Limits) -> Self {
+        let burst = limits.max_control_frames;
         Self {
             skip: PREFACE,
             head: [0; HEAD],
@@ -142,6 +157,9 @@ impl Meter {
             written: 0,
             overdrawn: false,
             block_is_open: false,
+            block: 0,
+            max_block: (limits.max_header_list as usize).saturating_add(NO_FIELDS),
+            large_blocks: 0,
         }
     }
 
@@ -170,8 +188,11 @@ impl Meter {
             HEADERS | CONTINUATION => {
                 self.block_is_open = flags & END_HEADERS == 0;
                 if kind == HEADERS {
+                    self.block = 0;
                     self.left = self.left.saturating_add(EARNED_BY_REQUEST).min(self.burst);
                 }
+                self.block = self.block.saturating_add(self.skip);
+                self.large_blocks += u32::from(!self.block_is_open && self.block > self.max_block);
             }
             // These have limits of their own.
             RST_STREAM => {}
@@ -222,6 +243,9 @@ const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+/// Bytes of a block that may belong to no field: padding and what is left of priorities.
+const NO_FIELDS: usize = 256 + 5;
+
 /// SETTINGS are applied and acknowledged: dearer than anything else.
 const SETTINGS_PRICE: u32 = 10;
 /// Frames that a request may bring along, as clients do that measure the line or open windows.
@@ -246,7 +270,9 @@ mod tests {
     }
 
     fn meter(burst: u32, bytes: &[u8], pieces_of: usize) -> Meter {
-        let mut meter = Meter::new(burst);
+        let limits =
+            Http2Limits { max_control_frames: burst, max_header_list: 1000, ..Http2Limits::default() };
+        let mut meter = Meter::new(&limits);
         meter.see(&[0; PREFACE]);
         bytes.chunks(pieces_of).for_each(|piece| meter.see(piece));
         meter
@@ -262,6 +288,23 @@ mod tests {
         }
         let ended = [bytes, frame(CONTINUATION, END_HEADERS, 3)].concat();
         assert!(!meter(100, &ended, 7).block_is_open);
+    }
+
+    #[test]
+    fn a_block_is_measured_over_all_its_frames() {
+        let block = |lengths: &[u8]| {
+            let (last, first) = lengths.split_last().unwrap();
+            let mut frames: Vec<_> = first.iter().map(|length| frame(CONTINUATION, 0, *length)).collect();
+            frames.push(frame(CONTINUATION, END_HEADERS, *last));
+            frames[0][3] = HEADERS;
+            frames.concat()
+        };
+        let (fits, large) = (block(&[255, 255, 255, 255, 241]), block(&[255, 255, 255, 255, 242]));
+        for pieces_of in [1, 7, 4096] {
+            assert_eq!(meter(100, &fits.repeat(3), pieces_of).large_blocks, 0);
+            let bytes = [&large[..], &fits, &large, &block(&[9])].concat();
+            assert_eq!(meter(100, &bytes, pieces_of).large_blocks, 2);
+        }
     }
 
     #[tokio::test(start_paused = true)]

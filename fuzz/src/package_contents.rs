@@ -1,23 +1,18 @@
 //! Any description, descriptors and configuration are read or refused, and any descriptors and configuration
 //! become a package or are refused.
 //!
-//! The input is cut in three at the first two newlines of the form `\n\0`.
-
-#![no_main]
+//! The input is cut in three at its first two `\n\0`.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+<<<<<<< HEAD:packages/fuzz/fuzz_targets/contents.rs
 use libfuzzer_sys::fuzz_target;
 use packages::{Interface, ModuleNames, PackError, Package, PackageLimits, PackageParts, pack};
+=======
+use packages::{ModuleNames, Package, PackageLimits};
+>>>>>>> p6:fuzz/src/package_contents.rs
 
-fn cut(input: &[u8]) -> (&[u8], &[u8]) {
-    match input.windows(2).position(|pair| pair == b"\n\0") {
-        Some(at) => (&input[..at], &input[at + 2..]),
-        None => (input, &[]),
-    }
-}
-
-fuzz_target!(|input: &[u8]| {
+pub(crate) fn check(input: &[u8]) {
     let (config, rest) = cut(input);
     let (description, descriptors) = cut(rest);
     let _ = ModuleNames::read(input);
@@ -43,4 +38,11 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(package) = Package::read(archive.into(), &PackageLimits::default()) {
         assert!(package.descriptor_set().file.iter().any(|file| !file.service.is_empty()));
     }
-});
+}
+
+fn cut(input: &[u8]) -> (&[u8], &[u8]) {
+    match input.windows(2).position(|pair| pair == b"\n\0") {
+        Some(at) => (&input[..at], &input[at + 2..]),
+        None => (input, &[]),
+    }
+}

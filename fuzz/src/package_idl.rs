@@ -1,11 +1,15 @@
 //! Any schema is read or refused, and one that is read can become a package.
 
+<<<<<<< HEAD:packages/fuzz/fuzz_targets/idl.rs
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use packages::{Description, Idl, Interface, PackError, Package, PackageLimits, PackageParts, pack};
+=======
+use packages::{Description, Idl, PackError, Package, PackageLimits, PackageParts, pack};
+>>>>>>> p6:fuzz/src/package_idl.rs
 
-fuzz_target!(|input: &[u8]| {
+pub(crate) fn check(input: &[u8]) {
     let idl = match Idl::parse(input) {
         Ok(idl) => idl,
         Err(errors) => {
@@ -31,4 +35,4 @@ fuzz_target!(|input: &[u8]| {
         Err(PackError::Refused(error)) => assert_eq!(error.code(), "invalid_identity"),
         Err(error) => panic!("{error}"),
     }
-});
+}
