@@ -5,12 +5,7 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-<<<<<<< HEAD:packages/fuzz/fuzz_targets/contents.rs
-use libfuzzer_sys::fuzz_target;
 use packages::{Interface, ModuleNames, PackError, Package, PackageLimits, PackageParts, pack};
-=======
-use packages::{ModuleNames, Package, PackageLimits};
->>>>>>> p6:fuzz/src/package_contents.rs
 
 pub(crate) fn check(input: &[u8]) {
     let (config, rest) = cut(input);

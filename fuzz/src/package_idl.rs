@@ -1,13 +1,6 @@
 //! Any schema is read or refused, and one that is read can become a package.
 
-<<<<<<< HEAD:packages/fuzz/fuzz_targets/idl.rs
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use packages::{Description, Idl, Interface, PackError, Package, PackageLimits, PackageParts, pack};
-=======
-use packages::{Description, Idl, PackError, Package, PackageLimits, PackageParts, pack};
->>>>>>> p6:fuzz/src/package_idl.rs
 
 pub(crate) fn check(input: &[u8]) {
     let idl = match Idl::parse(input) {
@@ -23,7 +16,11 @@ pub(crate) fn check(input: &[u8]) {
     assert_eq!(read, *idl.description());
     let Some(service) = read.services.first() else { return };
     let config = format!("{{\"name\": \"{}\"}}", service.name);
-    let parts = PackageParts { config: config.as_bytes(), interface: Interface::Schema(input), wasm: b"\0asm\x01\0\0\0" };
+    let parts = PackageParts {
+        config: config.as_bytes(),
+        interface: Interface::Schema(input),
+        wasm: b"\0asm\x01\0\0\0",
+    };
     match pack(&parts) {
         Ok(packed) => {
             let package =

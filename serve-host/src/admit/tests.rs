@@ -34,7 +34,9 @@ fn permits_are_limited_and_come_back() {
 fn a_full_line_refuses() {
     let (gate, _served) = gate(1, 1);
     let _held = gate.try_pass().unwrap();
+    assert!(!gate.is_full());
     gate.wait(1, || {}).unwrap();
+    assert!(gate.is_full());
     assert_eq!(gate.wait(2, || {}), Err(Refusal::Full(2)));
 }
 

@@ -9,11 +9,12 @@ pub(crate) mod executor;
 pub(crate) mod idle;
 pub(crate) mod overload;
 mod paced;
+pub(crate) mod services;
 pub(crate) mod swaps;
 pub(crate) mod transcode;
 pub(crate) mod wasm;
 
-use crate::goals::{Bound, Finding};
+use crate::goals::Finding;
 use crate::say;
 
 /// Measures the goals that `wanted` names, each with `rounds` repetitions.
@@ -52,18 +53,12 @@ pub(crate) async fn run(wanted: &dyn Fn(&str) -> bool, rounds: usize) -> anyhow:
         findings.extend(idle::findings().await?);
     }
     if wanted("G16") {
-        findings.extend(unmeasured(
-            "G16",
-            ["JSON over Connect to a JSON guest ÷ tonic", "the same ÷ our own 404"],
-        ));
+        say("G16: JSON over Connect");
+        findings.extend(services::connect(rounds).await?);
     }
     if wanted("memory") {
-        findings.extend(unmeasured("memory", ["a loaded service of 300 KB"]));
+        say("memory: services");
+        findings.extend(services::memory().await?);
     }
     Ok(findings)
-}
-
-/// Goals that nothing here measures yet: the table says so instead of being silent.
-fn unmeasured<const N: usize>(goal: &'static str, what: [&str; N]) -> impl Iterator<Item = Finding> {
-    what.map(|what| Finding::new(goal, what, None, "", Bound::Record)).into_iter()
 }
