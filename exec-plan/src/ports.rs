@@ -129,11 +129,11 @@ impl Ports<'_> {
         if let Some(Target(Some(slot))) = self.targets.get(output)
             && let Some(slot) = self.slots.get_mut(*slot as usize)
         {
-            fill(slot, value);
+            *slot = Some(value);
         }
     }
 
-    /// Gives an input as an output: what [`take`](ReadInputs::take) and [`set`](Self::set) do, without a stop between.
+    /// Gives an input as an output: what [`take`](ReadInputs::take) and [`set`](Self::set) do, from slot to slot.
     /// `false` if the input carries nothing.
     #[inline]
     pub fn pass(&mut self, input: usize, output: usize) -> bool {
@@ -147,11 +147,13 @@ impl Ports<'_> {
             }
             return any;
         };
-        let Some(value) = self.slots.get_mut(from as usize).and_then(Option::take) else { return false };
-        if let Some(slot) = self.slots.get_mut(to as usize) {
-            fill(slot, value);
+        let (from, to) = (from as usize, to as usize);
+        if from != to {
+            empty(&mut self.slots[to]);
+            // A swap moves the slots as they are; a value that is taken out and put in is taken apart between.
+            self.slots.swap(from, to);
         }
-        true
+        self.slots[to].is_some()
     }
 
     /// Whether anything reads this output: lets a body skip work whose result nobody sees.
@@ -280,13 +282,6 @@ pub(crate) fn run_owned(
     slots.resize(first_output + targets.len(), None);
     kernel.run(&mut Ports { sources: &sources, targets: &targets, slots: &mut slots, constants: &[] }, cx)?;
     Ok(Outputs { values: slots.drain(first_output..).collect() })
-}
-
-/// Puts a value into a slot, which as a rule is empty: then there is nothing to drop.
-#[inline]
-pub(crate) fn fill(slot: &mut Option<Value>, value: Value) {
-    empty(slot);
-    slot.get_or_insert(value);
 }
 
 /// Empties a slot, which as a rule is empty already.

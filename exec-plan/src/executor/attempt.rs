@@ -29,8 +29,9 @@ pub(super) struct Run<'a> {
     pub(super) plan: &'a Arc<ExecPlan>,
     pub(super) cx: &'a Arc<RequestContext>,
     pub(super) offload: &'a dyn Offload,
-    /// Held by every piece of work on another thread; the run ends when all have let go.
-    pub(super) elsewhere: &'a mpsc::Sender<()>,
+    /// Held by every piece of work on another thread; the run ends when all have let go. None for plans
+    /// without any.
+    pub(super) elsewhere: Option<&'a mpsc::Sender<()>>,
     /// Nothing else of this run is under way or ready.
     pub(super) alone: bool,
 }
@@ -165,7 +166,7 @@ fn offload(
     cx: &Arc<RequestContext>,
 ) -> Result<oneshot::Receiver<Result<Outputs, Fault>>, Inputs> {
     let (done, receiver) = oneshot::channel();
-    let (plan, cx, elsewhere) = (run.plan.clone(), cx.clone(), run.elsewhere.clone());
+    let (plan, cx, elsewhere) = (run.plan.clone(), cx.clone(), run.elsewhere.cloned());
     // The inputs travel in a shared cell, so that a refused job does not take them along.
     let parcel = Arc::new(parking_lot::Mutex::new(Some(inputs)));
     let job = {

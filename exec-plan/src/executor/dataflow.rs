@@ -52,14 +52,16 @@ pub(super) async fn run(
 ) -> Result<RunOutputs, RunError> {
     let begun = Instant::now();
     emit(plan, cx, TraceEvent::RunStarted);
-    let (elsewhere, mut all_back) = mpsc::channel(1);
+    let (elsewhere, all_back) = plan.blocks().then(|| mpsc::channel(1)).unzip();
     let result = {
-        let mut walk = Walk::new(Run { plan, cx, offload, elsewhere: &elsewhere, alone: false });
+        let mut walk = Walk::new(Run { plan, cx, offload, elsewhere: elsewhere.as_ref(), alone: false });
         walk.finish().await
     };
     // Work on other threads cannot be stopped, only told; the run lasts until it has ended.
     drop(elsewhere);
-    let _closed: Option<()> = all_back.recv().await;
+    if let Some(mut all_back) = all_back {
+        let _closed: Option<()> = all_back.recv().await;
+    }
     let code = result.as_ref().map_or_else(|error| error.fault.code(), |_| Code::Ok);
     emit(plan, cx, TraceEvent::RunEnded { code, elapsed: begun.elapsed() });
     result
@@ -112,10 +114,14 @@ impl<'a> Walk<'a> {
             if self.running.is_empty() {
                 break;
             }
+            // The timer is set only for a run that waits.
             tokio::select! {
                 biased;
+                Some((index, elapsed, result)) = self.running.next() => {
+                    check_deadline(cx, Instant::now())?;
+                    self.end(index, elapsed, result)?;
+                }
                 fault = &mut stopped => return Err(RunError::between_nodes(fault)),
-                Some((index, elapsed, result)) = self.running.next() => self.end(index, elapsed, result)?,
             }
         }
         Ok(RunOutputs::collect(self.run.plan, &mut self.slots))

@@ -13,7 +13,7 @@ use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
 use crate::kernel::{Body, Kernel};
 use crate::plan::{ExecPlan, Op};
-use crate::ports::{Ports, Source, empty, fill};
+use crate::ports::{Ports, Source, empty};
 use crate::trace::{NodeEnd, TraceEvent};
 use crate::value::Value;
 use crate::wire::Fallback;
@@ -81,7 +81,7 @@ fn walk_ops<const TRACED: bool>(
     at: &mut usize,
 ) -> Result<(), RunError> {
     for (key, slot) in &plan.env {
-        fill(&mut slots[*slot as usize], cx.environment().clone().value(key));
+        slots[*slot as usize] = Some(cx.environment().clone().value(key));
     }
     for (index, op) in plan.ops.iter().enumerate() {
         *at = index;

@@ -135,6 +135,15 @@ async fn ask(okra: &Okra, path: &str, json: &'static str) -> anyhow::Result<Stri
 
 /// A service that echoes, with 300 KB of code beside that.
 fn large(number: u32) -> anyhow::Result<Packed> {
+    let schema = format!(
+        "@okra(namespace: \"large\", version: \"v1\")\nservice Large{number} {{ say(input: Text): Text }}\n\
+         type Text {{ text: String! }}\n"
+    );
+    package::pack(&schema, &with_code(number)?)
+}
+
+/// The guest that echoes, with 300 KB of code beside that; each number has code of its own.
+pub(crate) fn with_code(number: u32) -> anyhow::Result<Vec<u8>> {
     let echo = std::fs::read_to_string(tests::repository().join("guests").join("echo").join("echo.wat"))?;
     let mut text = echo.trim_end().strip_suffix(')').context("a module")?.to_owned();
     for function in 0..FUNCTIONS {
@@ -150,11 +159,7 @@ fn large(number: u32) -> anyhow::Result<Packed> {
     text.push(')');
     let wasm = wat::parse_str(&text)?;
     ensure!((280_000..320_000).contains(&wasm.len()), "{} bytes of code", wasm.len());
-    let schema = format!(
-        "@okra(namespace: \"large\", version: \"v1\")\nservice Large{number} {{ say(input: Text): Text }}\n\
-         type Text {{ text: String! }}\n"
-    );
-    package::pack(&schema, &wasm)
+    Ok(wasm)
 }
 
 const ADD_PATH: &str = "/test.math.MathService/add";
