@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http2_core::{
     Answer, Cancelled, Connection, ErrorCode, Field, Fields, Handler, Head, Limits, Reply, ResponseHead,
-    Settings, StreamId, Tick, UnaryCall,
+    Route, Settings, StreamId, Tick, UnaryCall, WholeRequest,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -16,6 +16,24 @@ use libfuzzer_sys::fuzz_target;
 struct Streams(Vec<StreamId>);
 
 impl Handler for Streams {
+    fn route(&mut self, head: &Arc<Head>) -> Route {
+        match head.is_grpc() {
+            true if head.path().len() % 2 == 1 => Route::Whole,
+            true => Route::Unary,
+            false => Route::Plain,
+        }
+    }
+
+    fn whole(&mut self, request: WholeRequest<'_>) -> Option<Answer> {
+        self.0.push(request.stream);
+        match request.body.first() {
+            Some(0) => Some(Answer::Later),
+            Some(1) => None,
+            Some(2) => Some(Answer::Ok(Bytes::from(vec![0; 100_000]))),
+            _ => Some(Answer::Ok(request.body)),
+        }
+    }
+
     fn unary(&mut self, call: UnaryCall<'_>) -> Answer {
         self.0.push(call.stream);
         match call.message.first() {

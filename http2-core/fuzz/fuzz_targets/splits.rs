@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http2_core::{
-    Answer, Cancelled, Connection, End, Field, Handler, Head, Settings, StreamId, Tick, UnaryCall,
+    Answer, Cancelled, Connection, End, Field, Handler, Head, Route, Settings, StreamId, Tick, UnaryCall,
+    WholeRequest,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -14,6 +15,23 @@ use libfuzzer_sys::fuzz_target;
 struct Events(Vec<String>);
 
 impl Handler for Events {
+    fn route(&mut self, head: &Arc<Head>) -> Route {
+        match head.is_grpc() {
+            true if head.path().len() % 2 == 1 => Route::Whole,
+            true => Route::Unary,
+            false => Route::Plain,
+        }
+    }
+
+    fn whole(&mut self, request: WholeRequest<'_>) -> Option<Answer> {
+        self.0.push(format!("{request:?}"));
+        match request.body.first() {
+            Some(0) => Some(Answer::Later),
+            Some(1) => None,
+            _ => Some(Answer::Ok(request.body)),
+        }
+    }
+
     fn unary(&mut self, call: UnaryCall<'_>) -> Answer {
         self.0.push(format!("{call:?}"));
         if call.message.first() == Some(&0) { Answer::Later } else { Answer::Ok(call.message) }

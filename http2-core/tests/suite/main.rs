@@ -12,3 +12,4 @@ mod plain;
 mod properties;
 mod rules;
 mod script;
+mod whole;

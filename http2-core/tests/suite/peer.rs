@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http2_core::{
-    Answer, Cancelled, Connection, Cutoff, Field, Handler, Head, Reply, Settings, StreamId, Tick, UnaryCall,
+    Answer, Cancelled, Connection, Cutoff, Field, Handler, Head, Reply, ResponseHead, Route, Settings,
+    StreamId, Tick, UnaryCall, WholeRequest,
 };
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -47,6 +48,10 @@ pub(crate) struct Peer {
 /// `/big` answers 100,000 bytes, `/status` NOT_FOUND, `/later` nothing yet; all else echoes.
 #[derive(Default)]
 pub(crate) struct Recorder {
+    /// Calls are taken whole, except for `/parts`.
+    pub(crate) takes_whole: bool,
+    /// Requests that were taken back before anybody heard of them.
+    pub(crate) taken_back: u32,
     pub(crate) events: Vec<String>,
     pub(crate) cutoffs: Vec<Cutoff>,
 }
@@ -312,6 +317,31 @@ impl Peer {
 // === impl Recorder ===
 
 impl Handler for Recorder {
+    fn route(&mut self, head: &Arc<Head>) -> Route {
+        match head.is_grpc() {
+            true if self.takes_whole => Route::Whole,
+            true => Route::Unary,
+            false => Route::Plain,
+        }
+    }
+
+    fn whole(&mut self, request: WholeRequest<'_>) -> Option<Answer> {
+        let WholeRequest { stream, head, body } = request;
+        self.events.push(format!("whole {} {} {}", stream.get(), head.path(), body.len()));
+        match head.path().rsplit('/').next() {
+            Some("parts") => None,
+            Some("later") => Some(Answer::Later),
+            Some("big") => Some(Answer::Ok(Bytes::from(vec![b'b'; 100_000]))),
+            Some("head") => Some(Answer::Head(ResponseHead::new(204).unwrap())),
+            Some("status") => Some(Answer::Reply(Box::new(Reply::status(5, "nothing here")))),
+            _ => Some(Answer::Ok(body)),
+        }
+    }
+
+    fn taken_back(&mut self) {
+        self.taken_back += 1;
+    }
+
     fn unary(&mut self, call: UnaryCall<'_>) -> Answer {
         let UnaryCall { stream, head, message, compressed } = call;
         let flag = if compressed { " compressed" } else { "" };

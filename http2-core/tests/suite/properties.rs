@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http2_core::{
     Answer, Cancelled, Connection, Cutoff, End, ErrorCode, Field, Fields, Handler, Head, Reply, ResponseHead,
-    Settings, StreamId, Tick, UnaryCall,
+    Route, Settings, StreamId, Tick, UnaryCall, WholeRequest,
 };
 
 use crate::model::Model;
@@ -62,7 +62,11 @@ fn run(
 ) -> Outcome {
     let mut server = Server {
         connection: Connection::new(settings, Tick::from_millis(0)),
-        told: Told::default(),
+        // Half of the servers take calls whole.
+        told: Told {
+            recorder: Recorder { takes_whole: seed % 2 == 1, ..Recorder::default() },
+            ..Told::default()
+        },
         random: Random::new(seed ^ 0xabcd),
         now: 0,
     };
@@ -79,7 +83,7 @@ fn run(
         seen(None, &out[shown..]);
         output.extend(out);
     }
-    let Told { recorder: Recorder { events, cutoffs }, .. } = server.told;
+    let Told { recorder: Recorder { events, cutoffs, .. }, .. } = server.told;
     Outcome { events, cutoffs, output, end: server.connection.end() }
 }
 
@@ -246,6 +250,19 @@ impl Handler for Told {
         let stream = call.stream;
         let answer = self.recorder.unary(call);
         if let Answer::Later = answer {
+            self.calls.push(stream);
+        }
+        answer
+    }
+
+    fn route(&mut self, head: &Arc<Head>) -> Route {
+        self.recorder.route(head)
+    }
+
+    fn whole(&mut self, request: WholeRequest<'_>) -> Option<Answer> {
+        let stream = request.stream;
+        let answer = self.recorder.whole(request);
+        if let Some(Answer::Later) = answer {
             self.calls.push(stream);
         }
         answer

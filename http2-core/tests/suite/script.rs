@@ -129,7 +129,7 @@ impl Client {
     /// A whole unary call.
     fn call(&mut self, step: &mut Vec<Vec<u8>>) {
         let id = self.id();
-        let path = self.random.of(&["/now", "/now", "/now", "/later", "/big", "/status"]);
+        let path = self.random.of(&["/now", "/now", "/now", "/later", "/big", "/status", "/parts", "/head"]);
         let block = self.head(path, true);
         self.headers(step, id, 0, &block);
         let body = message(&vec![7; self.random.length()]);
