@@ -86,11 +86,7 @@ impl Pace {
     /// Ends a call; says whether it overran.
     pub(crate) fn end(&mut self) -> bool {
         self.pause();
-        let overran = self.ticks > FREE_TICKS;
-        if !overran {
-            self.suspicion.allay();
-        }
-        overran
+        self.ticks > FREE_TICKS
     }
 
     /// Awaits what the guest asked of its host. If that takes a wait, the guest holds no slot meanwhile, and

@@ -23,7 +23,7 @@ impl Suspicion {
         self.0.store(LASTING, Ordering::Relaxed);
     }
 
-    /// Hears that one came to its end without. Of one that was dropped nobody knows.
+    /// Hears that one ended well, and without. Of one that was cut short nobody knows.
     pub(crate) fn allay(&self) {
         let left = self.0.load(Ordering::Relaxed);
         if left > 0 {
