@@ -57,13 +57,29 @@ impl Process {
     /// # Errors
     /// If it is gone.
     pub fn processor_time(self) -> anyhow::Result<Duration> {
-        let mut spent = Duration::ZERO;
+        Ok(self.schedule()?.0)
+    }
+
+    /// How long its living threads wanted to run so far, whether or not there was a processor for them: two
+    /// that always do want two seconds each second, also on a busy machine.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn wanted_time(self) -> anyhow::Result<Duration> {
+        let (ran, waited) = self.schedule()?;
+        Ok(ran + waited)
+    }
+
+    /// How long its threads ran, and how long they waited for a processor.
+    fn schedule(self) -> anyhow::Result<(Duration, Duration)> {
+        let (mut ran, mut waited) = (Duration::ZERO, Duration::ZERO);
         for task in fs::read_dir(format!("/proc/{}/task", self.0))? {
             let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let nanoseconds = text.split(' ').next().context("schedstat begins with the time")?.parse()?;
-            spent += Duration::from_nanos(nanoseconds);
+            let mut figures = text.split(' ').map(|figure| figure.parse().map(Duration::from_nanos));
+            ran += figures.next().context("schedstat begins with the time")??;
+            waited += figures.next().context("and goes on with the wait")??;
         }
-        Ok(spent)
+        Ok((ran, waited))
     }
 
     fn status(self, field: &str) -> anyhow::Result<u64> {

@@ -178,6 +178,9 @@ impl Guest {
             lease.is_sound();
         }
         pool.counters.ran(ended.overran, ended.memory);
+        if orderly && !ended.overran {
+            self.0.suspicion.allay();
+        }
         drop(lease);
         let result = ended.result?;
         if !self.0.abi.envelope {

@@ -100,7 +100,10 @@ impl Instance {
         store.set_epoch_deadline(1);
         match Self::connect(blueprint, &mut store).await {
             Ok((call, memory)) => {
-                store.data_mut().end();
+                let overran = store.data_mut().end();
+                if !overran {
+                    suspicion.allay();
+                }
                 Ok(Self { store, call, memory, uses: 0, _claim: claim })
             }
             Err(error) => Err(classify(&error, store.data(), &blueprint.limits)),

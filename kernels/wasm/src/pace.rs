@@ -73,7 +73,9 @@ impl Pace {
     ) {
         self.suspicion = suspicion;
         (self.deadline, self.longest) = (deadline, longest);
-        (self.since, self.ticks, self.is_due) = (None, 0, slot.is_some());
+        // Whoever begins with a slot has no free tick after it.
+        let ticks = if slot.is_some() { FREE_TICKS } else { 0 };
+        (self.since, self.ticks, self.is_due) = (None, ticks, slot.is_some());
         (self.ran, self.resumed) = (Duration::ZERO, None);
         if slot.is_some() {
             self.may_hold = true;

@@ -8,11 +8,11 @@ use crate::fault::GuestFault;
 use crate::lane::{Lane, Slot};
 use crate::pace::before;
 
-/// What is thought of a guest's calls, or of its starts: how many of the next need a slot first.
+/// What is thought of a guest's calls, or of its starts: how many have to end well before it is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Suspicion(AtomicU32);
 
-/// So many calls after one that overran.
+/// So many after one that overran.
 const LASTING: u32 = 16;
 
 // === impl Suspicion ===
@@ -21,6 +21,15 @@ impl Suspicion {
     /// Hears that one overruns.
     pub(crate) fn rouse(&self) {
         self.0.store(LASTING, Ordering::Relaxed);
+    }
+
+    /// Hears that one ended well, and without. Of one that was cut short nobody knows.
+    pub(crate) fn allay(&self) {
+        let left = self.0.load(Ordering::Relaxed);
+        if left > 0 {
+            // Two that do so at once count as one.
+            self.0.store(left - 1, Ordering::Relaxed);
+        }
     }
 
     /// A slot, if it needs one; waits for it until the deadline, and for no longer than `longest`.
@@ -33,12 +42,9 @@ impl Suspicion {
         deadline: Option<Instant>,
         longest: Duration,
     ) -> Result<Option<Slot>, GuestFault> {
-        let left = self.0.load(Ordering::Relaxed);
-        if left == 0 {
+        if self.0.load(Ordering::Relaxed) == 0 {
             return Ok(None);
         }
-        // Two that lower it at once lower it by one.
-        self.0.store(left - 1, Ordering::Relaxed);
         let longest = Instant::now() + longest;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         before(until, lane.slot()).await.ok_or(GuestFault::Deadline)
