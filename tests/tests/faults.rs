@@ -2,16 +2,16 @@
 //!
 //! | fault of the first okra | shown not to be here by |
 //! |---|---|
-//! | one endless call of a guest freezes both ports, health and SIGTERM | `attackers.rs`, `kernels/wasm/tests/guests/attackers.rs::a_neighbour_is_served_under_attack` |
+//! | one endless call of a guest freezes both ports, health and SIGTERM | `attackers.rs::attackers_harm_their_own_calls_alone`, `attackers.rs::endless_guests_do_not_hold_up_the_end_beyond_its_grace` |
 //! | a long call of a guest holds up another service | [`a_long_call_of_one_service_holds_up_no_other`] |
 //! | DELETE answers, and the guest spins on for ever | [`a_guest_that_spins_ends_although_its_service_is_gone`] |
-//! | two idle minutes lose a service until a restart | `idleness.rs` |
+//! | two idle minutes lose a service until a restart | `idleness.rs::a_service_left_idle_answers_as_before` |
 //! | an undeployed service cannot be deployed again; two versions cannot stand side by side | `deploys.rs::versions_stand_side_by_side_and_the_last_one_has_the_plain_route` |
 //! | answers get lost or mixed up among concurrent calls | `replies.rs::every_reply_is_its_own_callers`, `redeploys.rs::redeploys_under_load_lose_and_mix_nothing` |
 //! | `proc_exit` poisons a service for ever; a trap keeps its instance | [`an_exit_or_a_trap_costs_its_own_call_alone`] |
-//! | the client is sent the stack of the guest | the same, and `attackers.rs` |
+//! | the client is sent the stack of the guest | the same, and `attackers.rs::attackers_harm_their_own_calls_alone` |
 //! | each error of a guest leaks one of its blocks | [`an_error_of_a_guest_leaks_nothing`] |
-//! | calls of one service run one after another | `chains.rs`, `kernels/wasm/tests/guests/pool.rs::calls_of_one_guest_run_side_by_side` |
+//! | calls of one service run one after another | `chains.rs::two_slow_calls_of_one_service_take_the_time_of_one`, `kernels/wasm/tests/guests/pool.rs::calls_of_one_guest_run_side_by_side` |
 //! | any HTTP method runs the guest, HEAD and a preflight, too | [`what_is_no_call_does_not_run_the_guest`], `gateway.rs::what_is_no_call_runs_nothing` |
 //! | `POST /connect/ns.Svc` is sent to a path without the prefix | the same |
 //! | a Connect GET loses its message | [`a_guest_gets_the_message_of_a_get`], `gateway.rs::a_get_brings_its_message` |
@@ -19,10 +19,10 @@
 //! | content types are compared by case; JSON with a parameter is answered in protobuf | [`json_is_answered_in_json`], `gateway.rs::content_types_are_read_as_http_says` |
 //! | a small package of zeros takes 811 MB and 4.8 s | [`a_package_of_zeros_costs_next_to_nothing`], `packages/tests/bounded_memory.rs::a_bomb_takes_no_more_than_it_was` |
 //! | a header that is half sent stays open for ever | `hostile.rs::hostile_clients_are_cut_off_and_harm_nobody_over_native`, `SlowHttp1Heads` and `HalfHeaderBlocks` |
-//! | answers have no limit | `attackers.rs`, `serve-host/tests/transport/calls.rs::an_answer_that_cannot_be_sent_says_why_and_a_failure_keeps_its_status` |
+//! | answers have no limit | `attackers.rs::attackers_harm_their_own_calls_alone`, `serve-host/tests/transport/calls.rs::an_answer_that_cannot_be_sent_says_why_and_a_failure_keeps_its_status` |
 //! | a deploy that is refused as a duplicate is compiled first | [`a_duplicate_is_refused_before_it_is_compiled`], `deploys.rs::a_deploy_tells_its_steps_while_it_takes_them` |
 //! | missing exports are told after a fixed second | [`missing_exports_are_told_at_once`] |
-//! | SIGTERM closes the admin port only, the service port answers for ever | `drain.rs::calls_in_flight_are_answered_before_the_end`, `attackers.rs` |
+//! | SIGTERM closes the admin port only, the service port answers for ever | `drain.rs::calls_in_flight_are_answered_before_the_end`, `attackers.rs::attackers_harm_their_own_calls_alone` |
 //! | GraphQL ignores aliases, refuses fragments, mislabels introspection, loses the keys of failing fields | nothing: there is no such gateway |
 
 use std::process::Command;
