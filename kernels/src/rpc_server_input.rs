@@ -41,8 +41,11 @@ const META: usize = 2;
 const PEER: usize = 3;
 const DEADLINE_MS: usize = 4;
 
+/// Reads one part of a call.
+type Part = fn(&RpcServerCall) -> Value;
+
 /// What each output gives of the call.
-const PARTS: [(usize, fn(&RpcServerCall) -> Value); 5] = [
+const PARTS: [(usize, Part); 5] = [
     (METHOD, |call| Value::Str(call.envelope().method.clone())),
     (PAYLOAD, |call| Value::Bytes(call.envelope().payload.clone())),
     (META, |call| Value::Metadata(call.envelope().metadata.to_metadata())),

@@ -89,7 +89,8 @@ impl<T> Gate<T> {
     #[inline]
     pub fn is_full(&self) -> bool {
         let state = self.state.load(Ordering::Acquire);
-        state % WAITER == 0 && state / WAITER >= self.capacity.0
+        let (free, waiting) = (state % WAITER, state / WAITER);
+        free == 0 && waiting >= self.capacity.0
     }
 
     /// Waits in line with this entry. It may be served before this returns, but not before `joined`

@@ -199,9 +199,10 @@ impl ServeHost {
     fn reject(&self, shard: ShardIndex, rejection: &Rejection) -> Answer {
         self.inner.core.stats.rejected(shard, rejection.reason());
         tracing::debug!(%rejection, "refused");
-        match rejection {
-            Rejection::QueueFull { .. } => self.inner.full.clone(),
-            other => other.answer(),
+        if matches!(rejection, Rejection::QueueFull { .. }) {
+            self.inner.full.clone()
+        } else {
+            rejection.answer()
         }
     }
 

@@ -95,12 +95,22 @@ pub fn program(name: &str) -> PathBuf {
 /// # Errors
 /// If it cannot be started.
 pub fn okra(arguments: &[&str]) -> anyhow::Result<Finished> {
-    let output = Command::new(binary()).args(arguments).stdin(Stdio::null()).output()?;
+    let mut command = Command::new(binary());
+    for name in names_for_tests() {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).stdin(Stdio::null()).output()?;
     Ok(Finished {
         status: output.status,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// The variables that steer the tests: no settings of the server, but for the one that is meant for it.
+fn names_for_tests() -> impl Iterator<Item = OsString> {
+    let is_for_tests = |name: &str| name.starts_with("OKRA_") && name != TRANSPORT;
+    std::env::vars_os().map(|(name, _)| name).filter(move |name| is_for_tests(&name.to_string_lossy()))
 }
 
 // === impl Serve ===
@@ -179,9 +189,7 @@ impl Serve {
                 wrapped
             }
         };
-        // What steers the tests is no setting of the server, but for the one that is meant for it.
-        let is_for_tests = |name: &str| name.starts_with("OKRA_") && name != TRANSPORT;
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_for_tests(&name.to_string_lossy())) {
+        for name in names_for_tests() {
             command.env_remove(name);
         }
         let mut process = command

@@ -114,10 +114,13 @@ impl<'a> Walk<'a> {
             if self.running.is_empty() {
                 break;
             }
-            // The timer is set only for a run that waits.
+            // The timer is set only for a run that waits. A node that ends because the call did is not at fault.
             tokio::select! {
                 biased;
                 Some((index, elapsed, result)) = self.running.next() => {
+                    if cx.cancel().is_cancelled() {
+                        return Err(RunError::between_nodes(cancelled_fault()));
+                    }
                     check_deadline(cx, Instant::now())?;
                     self.end(index, elapsed, result)?;
                 }

@@ -99,7 +99,7 @@ impl Told {
         let same = |a: &Option<Arc<Metadata>>, b: &Option<Arc<Metadata>>| match (a, b) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
-            _ => false,
+            (Some(_), None) | (None, Some(_)) => false,
         };
         Arc::ptr_eq(&self.head, head)
             && self.failure.code == failure.code
