@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use bytes::Bytes;
 use exec_plan::{
     Cancel, Class, GraphResolver, Offload, PlanLease, PlanStore, RequestContext, Surroundings, TraceSink,
     Version,
@@ -86,6 +87,9 @@ struct Work {
     protocol: Protocol,
     names_plan: bool,
 }
+
+/// Bytes of a read, about. A larger message is itself most of what it came with.
+const READ: usize = 64 << 10;
 
 // === impl HostConfig ===
 
@@ -247,7 +251,7 @@ impl ServeHost {
                 Ok(Begun::Done(core.run_inline(pass, &work(call, Cancel::never(), plan))))
             }
             Some(pass) => {
-                let (call, answer) = pending::call(envelope);
+                let (call, answer) = pending::call(detached(envelope));
                 let work = work(call, Cancel::new(), plan);
                 let pending = PendingCall::running(core, &work, answer);
                 core.stats.accepted_running(shard);
@@ -257,7 +261,7 @@ impl ServeHost {
             // Under overload a refusal must be cheaper than a call: it makes none.
             None if gate.is_full() => Err(self.queue_full()),
             None => {
-                let (call, answer) = pending::call(envelope);
+                let (call, answer) = pending::call(detached(envelope));
                 let work = work(call, Cancel::new(), plan);
                 let mut pending = PendingCall::running(core, &work, answer);
                 let joined = || core.stats.accepted_waiting(shard);
@@ -335,6 +339,14 @@ impl Work {
             .with_cancel(self.cancel.clone())
             .with_surroundings(core.surroundings.clone())
     }
+}
+
+/// A call that may wait keeps alive no more than its own message; as it comes, that may be a part of a whole read.
+fn detached(mut envelope: RequestEnvelope) -> RequestEnvelope {
+    if envelope.payload.len() < READ && !envelope.payload.is_unique() {
+        envelope.payload = Bytes::copy_from_slice(&envelope.payload);
+    }
+    envelope
 }
 
 impl fmt::Debug for ServeHost {

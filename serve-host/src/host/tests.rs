@@ -230,6 +230,19 @@ async fn a_pooled_plan_answers_later() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_keeps_its_message_alive_and_not_the_read_it_came_in() {
+    let Fixture { host, stage } = host(1, 1);
+    let read = Bytes::from(vec![7; 1 << 10]);
+    let part = || RequestEnvelope { payload: read.slice(5..69), ..envelope("/held.S/Call", &[]) };
+    let calls = [pending(host.begin(part())), pending(host.begin(part()))];
+    assert!(read.is_unique(), "one runs and one waits in line");
+    stage.release.add_permits(2);
+    for call in calls {
+        assert_eq!(call.await.payload, [7; 64][..]);
+    }
+}
+
+#[tokio::test]
 async fn overflow_is_refused_with_the_time_to_come_back() {
     let fixture = host(1, 1);
     let _running = fixture.hold();

@@ -21,7 +21,11 @@ pub(crate) fn write(
 ) -> anyhow::Result<()> {
     ensure!(!cfg!(debug_assertions), "only a release says how fast anything is: cargo run --release");
     let Machine { cores, processor, kernel, load_before } = machine;
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<_> = std::env::args().skip(1).collect();
+    // Where the samples went is this machine's business.
+    if let Some(at) = arguments.iter().position(|argument| argument == "--json") {
+        arguments.drain(at..(at + 2).min(arguments.len()));
+    }
     let missed = findings.iter().filter(|finding| finding.verdict() == "missed").count();
     let absent = findings.iter().filter(|finding| finding.verdict() == "not measured").count();
     let mut page = format!(
