@@ -32,7 +32,7 @@ pub struct Limits {
     pub max_waiting: u32,
     /// How long each waits: 1 s.
     pub max_wait: Duration,
-    /// Calls that an instance serves before a new one takes its place: 128.
+    /// Calls that an instance serves before a new one takes its place: 1,024. Each start costs what some calls cost.
     pub reuses: NonZeroU32,
 }
 
@@ -104,7 +104,7 @@ impl Default for Limits {
             max_instances: ONE.saturating_add(63),
             max_waiting: 1_024,
             max_wait: Duration::from_secs(1),
-            reuses: ONE.saturating_add(127),
+            reuses: ONE.saturating_add(1_023),
         }
     }
 }
