@@ -1,5 +1,5 @@
 //! What a call costs beside its plan: the snapshot, and the whole way through the host for a call that is
-//! served in place and for one that is refused.
+//! served in place, for one that is refused, and for one that runs on the pool.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -37,13 +37,26 @@ fn admission(c: &mut Criterion) {
         queue_capacity: QueueCapacity(0),
         ..HostConfig::default()
     };
-    let full = ServeHost::new(serving(&held()), config).expect("a machine has threads");
+    let full = ServeHost::new(serving(&delaying(60_000)), config).expect("a machine has threads");
     let holder = full.begin(envelope.clone());
     assert!(matches!(holder, Begun::Pending(_)), "a delay is not served in place");
     group.bench_function("refused", |b| b.iter(|| full.begin(envelope.clone())));
     let refused: u64 = full.stats().rejected.values().sum();
     assert!(refused > 0, "nothing was refused");
     group.finish();
+}
+
+/// From the call to its answer by way of the pool: to another thread and back, with nothing else under way.
+fn hop(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let host = ServeHost::new(serving(&delaying(0)), HostConfig::default()).expect("a machine has threads");
+    let envelope = benches::envelope();
+    c.bench_function("pool/there and back", |b| {
+        b.iter(|| match host.begin(envelope.clone()) {
+            Begun::Pending(answer) => runtime.block_on(answer),
+            Begun::Done(answer) => panic!("a delay is not served in place: {answer:?}"),
+        });
+    });
 }
 
 /// A store that serves one graph by default.
@@ -56,18 +69,18 @@ fn serving(source: &GraphSource) -> Arc<PlanStore> {
     Arc::new(store)
 }
 
-/// A graph that takes a minute.
-fn held() -> GraphSource {
-    let text = r#"{"version": "1.0.0", "name": "held", "nodes": [
-        {"id": "wait", "kernel": "delay", "params": {"ms": 60000}, "inputs": ["value"], "outputs": ["value"]},
+/// A graph that takes so many milliseconds; as it may wait, it runs on the pool.
+fn delaying(ms: u32) -> GraphSource {
+    let text = r#"{"version": "1.0.0", "name": "delaying", "nodes": [
+        {"id": "wait", "kernel": "delay", "params": {"ms": MS}, "inputs": ["value"], "outputs": ["value"]},
         {"id": "out", "kernel": "rpc_server_output", "inputs": ["call", "payload"], "outputs": []}
     ], "bindings": [
         {"to": "wait.value", "from": "late"},
         {"to": "out.call", "from": "$req.rpc.call"},
         {"to": "out.payload", "from": "wait.value"}
     ]}"#;
-    GraphSource { origin: "held".into(), stem: None, text: text.into() }
+    GraphSource { origin: "delaying".into(), stem: None, text: text.replace("MS", &ms.to_string()).into() }
 }
 
-criterion_group!(all, snapshot, admission);
+criterion_group!(all, snapshot, admission, hop);
 criterion_main!(all);

@@ -60,7 +60,7 @@ struct Options {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "tonic,tonic-raw,tonic-raw-single,grpc-go,grpc-cpp,bare-tonic,bare-native,okra-tonic,okra-native,pooled-tonic,pooled-native"
+        default_value = "tonic,tonic-raw,tonic-raw-single,grpc-go,grpc-cpp,bare-tonic,bare-native,okra-tonic,okra-native,pooled-tonic,pooled-native,wasm-warm,wasm-fresh"
     )]
     servers: Vec<Peer>,
 

@@ -2,6 +2,7 @@
 
 mod embedded;
 mod foreign;
+mod guest;
 mod hold;
 mod plain;
 
@@ -45,6 +46,10 @@ pub(crate) enum Peer {
     PooledTonic,
     /// The same over the native transport.
     PooledNative,
+    /// `okra serve` with a deployed package that echoes, its instances kept warm.
+    WasmWarm,
+    /// The same with an instance of its own for every call.
+    WasmFresh,
 }
 
 /// A running server.
@@ -94,6 +99,8 @@ impl Peer {
             Self::OkraNative => "okra-native",
             Self::PooledTonic => "pooled-tonic",
             Self::PooledNative => "pooled-native",
+            Self::WasmWarm => "wasm-warm",
+            Self::WasmFresh => "wasm-fresh",
         }
     }
 
@@ -110,7 +117,9 @@ impl Peer {
             | Self::OkraTonic
             | Self::OkraNative
             | Self::PooledTonic
-            | Self::PooledNative => None,
+            | Self::PooledNative
+            | Self::WasmWarm
+            | Self::WasmFresh => None,
         }
     }
 
@@ -125,9 +134,12 @@ impl Peer {
             Self::BareNative => embedded::bare(address, TransportKind::Native),
             Self::PooledTonic => embedded::pooled(address, TransportKind::Tonic),
             Self::PooledNative => embedded::pooled(address, TransportKind::Native),
-            Self::GrpcGo | Self::GrpcCpp | Self::OkraTonic | Self::OkraNative => {
-                anyhow::bail!("{} is a binary of its own", self.name())
-            }
+            Self::GrpcGo
+            | Self::GrpcCpp
+            | Self::OkraTonic
+            | Self::OkraNative
+            | Self::WasmWarm
+            | Self::WasmFresh => anyhow::bail!("{} is a binary of its own", self.name()),
         }
     }
 
@@ -135,7 +147,9 @@ impl Peer {
     fn transport(self) -> Option<&'static str> {
         match self {
             Self::BareTonic | Self::OkraTonic | Self::PooledTonic => Some("tonic"),
-            Self::BareNative | Self::OkraNative | Self::PooledNative => Some("native"),
+            Self::BareNative | Self::OkraNative | Self::PooledNative | Self::WasmWarm | Self::WasmFresh => {
+                Some("native")
+            }
             Self::Tonic | Self::TonicRaw | Self::TonicRawSingle | Self::GrpcGo | Self::GrpcCpp => None,
         }
     }
@@ -146,13 +160,28 @@ impl Peer {
 impl Server {
     /// Starts it as a process of its own, on core 0 alone if `pinned`.
     pub(crate) async fn start(peer: Peer, pinned: bool) -> anyhow::Result<Self> {
-        if let (Peer::OkraTonic | Peer::OkraNative, Some(transport)) = (peer, peer.transport()) {
-            let mut serve =
-                Serve::graphs(tests::documented_graph("echo.json")).flag("--transport", transport);
+        let serve = match peer {
+            Peer::OkraTonic | Peer::OkraNative => Some(Serve::graphs(tests::documented_graph("echo.json"))),
+            Peer::WasmWarm | Peer::WasmFresh => Some(Serve::empty()),
+            Peer::Tonic
+            | Peer::TonicRaw
+            | Peer::TonicRawSingle
+            | Peer::GrpcGo
+            | Peer::GrpcCpp
+            | Peer::BareTonic
+            | Peer::BareNative
+            | Peer::PooledTonic
+            | Peer::PooledNative => None,
+        };
+        if let (Some(mut serve), Some(transport)) = (serve, peer.transport()) {
+            serve = serve.flag("--transport", transport);
             if pinned {
                 serve = serve.on_core(SERVER_CORE);
             }
             let okra = serve.start().await?;
+            if let Peer::WasmWarm | Peer::WasmFresh = peer {
+                guest::deploy(&okra, peer == Peer::WasmFresh).await?;
+            }
             return Ok(Self { peer, address: okra.service(), process: Process::Okra(okra) });
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
