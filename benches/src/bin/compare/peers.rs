@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use serve_host::TransportKind;
+use tests::admin::Stats;
 use tests::rpc::{Call, Client};
 use tests::server::{Okra, Serve};
 
@@ -250,7 +251,11 @@ impl Server {
         match &self.process {
             Process::Peer(_) => Ok(None),
             Process::Okra(okra) => {
-                let stats = okra.admin().stats().await?;
+                // A call on the pool is counted when it has ended, which is after its answer has left.
+                let stats = tests::eventually("every call to be counted", async || {
+                    Ok(Some(okra.admin().stats().await?).filter(Stats::is_quiet))
+                })
+                .await?;
                 let failed = stats.failed + stats.cancelled + stats.expired;
                 Ok(Some(Counted { completed: stats.completed, failed, rejected: stats.rejected }))
             }

@@ -6,7 +6,9 @@
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use exec_plan::{GraphSource, PlanStore, StoreOptions};
 use kernels::{Answer, RequestEnvelope};
 use serve_host::config::Config;
@@ -49,7 +51,11 @@ pub(super) fn pooled(address: SocketAddr, transport: TransportKind) -> anyhow::R
     let _server = bind(&config, address, transport, Arc::new(host.clone()))?;
     for line in std::io::stdin().lock().lines() {
         line?;
-        let stats = host.stats();
+        // A call on the pool is counted when it has ended, which is after its answer has left.
+        let stats = std::iter::repeat_with(|| host.stats())
+            .inspect(|_| std::thread::sleep(Duration::from_millis(1)))
+            .find(|stats| stats.in_flight + stats.queued == 0)
+            .context("asked for ever")?;
         let failed = stats.failed + stats.cancelled + stats.expired;
         let rejected: u64 = stats.rejected.values().sum();
         writeln!(std::io::stdout(), "{} {failed} {rejected}", stats.completed)?;
