@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A directory, and the right to write to it.
 #[derive(Debug)]
@@ -81,6 +82,10 @@ pub enum DiskError {
     },
 }
 
+/// How often the lock of a directory is asked for, and how long is waited after each time: a fifth of a second.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Where damaged files go.
 const QUARANTINE: &str = "quarantine";
 
@@ -122,12 +127,17 @@ impl Disk {
     pub fn open(dir: PathBuf, watch: DiskWatch) -> Result<Option<Self>, DiskError> {
         make_dirs(&dir).map_err(|source| failed("make", &dir, source))?;
         let handle = File::open(&dir).map_err(|source| failed("open", &dir, source))?;
-        match handle.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => return Ok(None),
-            // Some network file systems cannot lock a directory; that is no reason not to serve.
-            Err(fs::TryLockError::Error(_)) | Ok(()) => {}
+        // Whoever had it may be just going: a lock also lasts while a process begins that was forked under it.
+        for _ in 0..LOCK_TRIES {
+            match handle.try_lock() {
+                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                // Some network file systems cannot lock a directory; that is no reason not to serve.
+                Err(fs::TryLockError::Error(_)) | Ok(()) => {
+                    return Ok(Some(Self { dir, handle, read_only: None, watch }));
+                }
+            }
         }
-        Ok(Some(Self { dir, handle, read_only: None, watch }))
+        Ok(None)
     }
 
     /// Where a file of this name is.
