@@ -115,7 +115,7 @@ struct Limits {
 
 fn limits() -> Limits {
     Limits {
-        native_allocations: 3.5,
+        native_allocations: 1.5,
         tonic_allocations: 12.5,
         native_syscalls: 0.13,
         tonic_syscalls: 0.17,
