@@ -169,4 +169,4 @@ const CONNECTIONS: u32 = 64;
 const REQUESTS: u32 = 32_000;
 const SERVICES: u32 = 20;
 /// Together about 300 KB.
-const FUNCTIONS: u32 = 11_000;
+const FUNCTIONS: u32 = 9_300;
