@@ -131,6 +131,9 @@ pub(crate) fn schema(random: &mut Random) -> String {
     text
 }
 
+/// More than any number that [`schema`] counts up to.
+const BEYOND: usize = 1_000_000;
+
 fn write_field(random: &mut Random, text: &mut String, proto2: bool, field: usize, number: usize) {
     let mut kind = |messages: bool| match random.below(if messages { 10 } else { 6 }) {
         0..5 => random.pick(SCALARS).to_owned(),
@@ -148,7 +151,7 @@ fn write_field(random: &mut Random, text: &mut String, proto2: bool, field: usiz
         3 => format!("optional {plain} optional_{field} = {number};"),
         4 => format!(
             "oneof choice_{field} {{ {any} a_{field} = {number}; {plain} b{field} = {}; }}",
-            number + 5000
+            number + BEYOND
         ),
         5 => format!(
             "{}{any} f_{field} = {number} [json_name = \"Other-{field}\"];",
