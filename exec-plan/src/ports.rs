@@ -297,3 +297,40 @@ fn mismatch(input: usize, wanted: Type, found: Option<&Value>) -> Fault {
     let found = found.map_or("nothing", |value| value.kind().name());
     Fault::new(Code::Internal, format!("input {input} carries {found}, not {wanted}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Passes input 0 on as output 0, over three slots of which the first two are taken; says what it said, and
+    /// what is in the slots then.
+    fn passed(source: Source, target: Option<u32>) -> (bool, String) {
+        let mut slots = [Some(Value::I64(1)), Some(Value::I64(2)), None];
+        let constants = [Value::Bool(true)];
+        let mut ports = Ports {
+            sources: &[source],
+            targets: &[Target(target)],
+            slots: &mut slots,
+            constants: &constants,
+        };
+        let any = ports.pass(0, 0);
+        (any, format!("{slots:?}"))
+    }
+
+    #[test]
+    fn what_is_passed_moves_from_its_last_reader_and_is_shared_with_others() {
+        for (source, target, any, slots) in [
+            (Source::Last(0), Some(2), true, "[None, Some(2), Some(1)]"),
+            // What an earlier attempt left there goes.
+            (Source::Last(0), Some(1), true, "[None, Some(1), None]"),
+            (Source::Last(0), Some(0), true, "[Some(1), Some(2), None]"),
+            (Source::Last(0), None, true, "[None, Some(2), None]"),
+            (Source::Last(2), Some(1), false, "[Some(1), None, None]"),
+            (Source::Shared(0), Some(2), true, "[Some(1), Some(2), Some(1)]"),
+            (Source::Const(0), Some(2), true, "[Some(1), Some(2), Some(true)]"),
+            (Source::Unbound, Some(2), false, "[Some(1), Some(2), None]"),
+        ] {
+            assert_eq!(passed(source, target), (any, slots.to_owned()), "{source:?} to {target:?}");
+        }
+    }
+}

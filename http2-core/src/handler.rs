@@ -30,7 +30,8 @@ pub trait Handler {
         None
     }
 
-    /// The client took a request back of which the handler has not heard, or one that came whole in the same input.
+    /// The client took a request back of which the handler has not heard, or one that came whole in the same
+    /// input. The one event that depends on how the client's bytes are cut.
     fn taken_back(&mut self) {}
 
     /// A plain request; `ended` if it has no body. Its body comes by [`Handler::data`].
@@ -60,7 +61,7 @@ pub enum Route {
     Unary,
     /// As head and chunks, by [`Handler::open`] and [`Handler::data`].
     Plain,
-    /// By [`Handler::whole`] if its body is one frame that comes soon; else as if it were plain.
+    /// By [`Handler::whole`] if its body is one frame that comes soon, within 50 ms; else as if it were plain.
     Whole,
 }
 

@@ -34,7 +34,8 @@
 //!
 //! Invariants: nothing a peer sends can make it panic, nor make it hold more than its [`Settings`] say; windows
 //! are never overrun; a stream is answered at most once; the same bytes give the same events and the same
-//! output however they are cut into pieces, as long as the output is not capped between the pieces.
+//! output however they are cut into pieces, as long as the output is not capped between the pieces; but what is
+//! [`taken back`](Handler::taken_back) is counted piece by piece.
 
 mod body;
 mod budget;

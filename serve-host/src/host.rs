@@ -93,6 +93,14 @@ const READ: usize = 64 << 10;
 
 // === impl HostConfig ===
 
+impl HostConfig {
+    /// Why a call is refused for which there is neither a permit nor a place in line.
+    fn queue_full(&self) -> Rejection {
+        let Self { max_inflight, queue_capacity, .. } = self;
+        Rejection::QueueFull { max_inflight: max_inflight.0.get(), capacity: queue_capacity.0 }
+    }
+}
+
 impl Default for HostConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -142,11 +150,8 @@ impl ServeHost {
             let core = core.clone();
             move |permit, work| core.serve_waiting(permit, work)
         });
-        let full = Rejection::QueueFull {
-            max_inflight: config.max_inflight.0.get(),
-            capacity: config.queue_capacity.0,
-        };
-        Ok(Self { inner: Arc::new(Inner { store, gate, core, config, full: full.answer() }) })
+        let full = config.queue_full().answer();
+        Ok(Self { inner: Arc::new(Inner { store, gate, core, config, full }) })
     }
 
     /// The plans this host serves from.
@@ -259,7 +264,7 @@ impl ServeHost {
                 Ok(Begun::Pending(PendingAnswer::new(pending)))
             }
             // Under overload a refusal must be cheaper than a call: it makes none.
-            None if gate.is_full() => Err(self.queue_full()),
+            None if gate.is_full() => Err(config.queue_full()),
             None => {
                 let (call, answer) = pending::call(detached(envelope));
                 let work = work(call, Cancel::new(), plan);
@@ -267,17 +272,12 @@ impl ServeHost {
                 let joined = || core.stats.accepted_waiting(shard);
                 let ticket = gate.wait(work, joined).map_err(|refusal| match refusal {
                     Refusal::Closed(_) => Rejection::Draining,
-                    Refusal::Full(_) => self.queue_full(),
+                    Refusal::Full(_) => config.queue_full(),
                 })?;
                 pending.wait_in_line(gate, ticket, arrived + config.max_queue_wait);
                 Ok(Begun::Pending(PendingAnswer::new(pending)))
             }
         }
-    }
-
-    fn queue_full(&self) -> Rejection {
-        let HostConfig { max_inflight, queue_capacity, .. } = self.inner.config;
-        Rejection::QueueFull { max_inflight: max_inflight.0.get(), capacity: queue_capacity.0 }
     }
 
     /// Finds the plan: by the service of the method, else by the metadata, else the default.

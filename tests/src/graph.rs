@@ -51,3 +51,24 @@ impl Graphs {
         self.0.path()
     }
 }
+
+/// A graph that answers each call with its own message after so many milliseconds. It serves the service that is
+/// called as the graph is, with a capital: `late.Late` for `late`.
+pub fn waiting(name: &str, ms: u64) -> String {
+    let (first, rest) = name.split_at(1);
+    serde_json::json!({
+        "version": "1.0.0", "name": name, "serves": [format!("{name}.{}{rest}", first.to_uppercase())],
+        "nodes": [
+            { "id": "in", "kernel": "rpc_server_input", "inputs": ["call"], "outputs": ["payload"] },
+            { "id": "wait", "kernel": "delay", "params": { "ms": ms }, "inputs": ["value"], "outputs": ["value"] },
+            { "id": "out", "kernel": "rpc_server_output", "inputs": ["call", "payload"], "outputs": [] }
+        ],
+        "bindings": [
+            { "to": "in.call", "from": "$req.rpc.call" },
+            { "to": "wait.value", "from": "in.payload" },
+            { "to": "out.call", "from": "$req.rpc.call" },
+            { "to": "out.payload", "from": "wait.value" }
+        ]
+    })
+    .to_string()
+}

@@ -301,21 +301,7 @@ async fn grpc_and_connect_share_one_connection() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_deadline_and_a_client_that_leaves_end_the_call() -> anyhow::Result<()> {
     let graphs = tests::graph::Graphs::new()?;
-    let slow = json!({
-        "version": "1.0.0", "name": "slow", "serves": ["slow.Slow"],
-        "nodes": [
-            { "id": "in", "kernel": "rpc_server_input", "inputs": ["call"], "outputs": ["payload"] },
-            { "id": "wait", "kernel": "delay", "params": { "ms": 20000 }, "inputs": ["value"], "outputs": ["value"] },
-            { "id": "out", "kernel": "rpc_server_output", "inputs": ["call", "payload"], "outputs": [] }
-        ],
-        "bindings": [
-            { "to": "in.call", "from": "$req.rpc.call" },
-            { "to": "wait.value", "from": "in.payload" },
-            { "to": "out.call", "from": "$req.rpc.call" },
-            { "to": "out.payload", "from": "wait.value" }
-        ]
-    });
-    graphs.write("slow.json", &slow.to_string())?;
+    graphs.write("slow.json", &tests::graph::waiting("slow", 20_000))?;
     let okra = tests::server::Serve::graphs(graphs.path()).start().await?;
     for http in [&mut Http::one(okra.service()).await?, &mut Http::two(okra.service()).await?] {
         let reply = http.send("POST", "/slow.Slow/Wait", &[PROTO, ("connect-timeout-ms", "100")], "").await?;

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tests::graph::Graphs;
+use tests::graph::{Graphs, waiting};
 use tests::load::{Load, Task};
 use tests::process::Process;
 use tests::rpc::Code;
@@ -37,7 +37,8 @@ async fn soak(transport: &str) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(forward)?;
     // Another version of the same, so that a swap changes what serves and not what is answered.
     graphs.write("forward2.json", &text.replace("\"1.0.0\"", "\"2.0.0\""))?;
-    graphs.write("late.json", LATE)?;
+    // Answers too late for its callers.
+    graphs.write("late.json", &waiting("late", 2000))?;
     let okra = Serve::graphs(graphs.path())
         .flag("--transport", transport)
         .flag("--default-graph", "forward")
@@ -99,22 +100,6 @@ async fn soak(transport: &str) -> anyhow::Result<()> {
     assert!(ended.memory_kib <= settled.memory_kib + slack, "{settled:?} {ended:?}");
     Ok(())
 }
-
-/// A graph that answers too late for its callers.
-const LATE: &str = r#"{
-  "version": "1.0.0", "name": "late", "serves": ["late.Late"],
-  "nodes": [
-    { "id": "in", "kernel": "rpc_server_input", "inputs": ["call"], "outputs": ["payload"] },
-    { "id": "wait", "kernel": "delay", "params": { "ms": 2000 }, "inputs": ["value"], "outputs": ["value"] },
-    { "id": "out", "kernel": "rpc_server_output", "inputs": ["call", "payload"], "outputs": [] }
-  ],
-  "bindings": [
-    { "to": "in.call", "from": "$req.rpc.call" },
-    { "to": "wait.value", "from": "in.payload" },
-    { "to": "out.call", "from": "$req.rpc.call" },
-    { "to": "out.payload", "from": "wait.value" }
-  ]
-}"#;
 
 /// What memory may grow beside a tenth: caches and fragments, not one leak for each call or swap.
 const MOST_GROWTH_KIB: u64 = 8 << 10;

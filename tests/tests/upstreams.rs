@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use h2::Reason;
 use tests::bystander::Bystander;
 use tests::faulty::{Fault, Faulty, Told};
-use tests::graph::Graphs;
+use tests::graph::{Graphs, waiting};
 use tests::process::Process;
 use tests::rpc::{Call, Client, Code, Reply};
 use tests::server::{Okra, Serve};
@@ -95,7 +95,7 @@ async fn each_fault_has_its_status_and_costs_no_other_graph_a_call() -> anyhow::
 async fn an_upstream_killed_in_the_middle_of_calls_fails_them_at_once_and_is_reached_when_it_is_back()
 -> anyhow::Result<()> {
     let behind = Graphs::new()?;
-    behind.write("late.json", LATE)?;
+    behind.write("late.json", &waiting("late", 1500))?;
     let upstream = Serve::graphs(behind.path()).start().await?;
     let address = upstream.service();
     let graphs = Graphs::new()?;
@@ -340,7 +340,7 @@ fn calling(name: &str, target: &str, timeout: Duration, more: &str) -> String {
     )
 }
 
-/// A graph that answers by itself, and one that takes its time.
+/// A graph that answers by itself.
 const NEAR: &str = r#"{
   "version": "1.0.0", "name": "near", "serves": ["near.Near"],
   "nodes": [
@@ -351,20 +351,6 @@ const NEAR: &str = r#"{
     { "to": "in.call", "from": "$req.rpc.call" },
     { "to": "out.call", "from": "$req.rpc.call" },
     { "to": "out.payload", "from": "in.payload" }
-  ]
-}"#;
-const LATE: &str = r#"{
-  "version": "1.0.0", "name": "late", "serves": ["late.Late"],
-  "nodes": [
-    { "id": "in", "kernel": "rpc_server_input", "inputs": ["call"], "outputs": ["payload"] },
-    { "id": "wait", "kernel": "delay", "params": { "ms": 1500 }, "inputs": ["value"], "outputs": ["value"] },
-    { "id": "out", "kernel": "rpc_server_output", "inputs": ["call", "payload"], "outputs": [] }
-  ],
-  "bindings": [
-    { "to": "in.call", "from": "$req.rpc.call" },
-    { "to": "wait.value", "from": "in.payload" },
-    { "to": "out.call", "from": "$req.rpc.call" },
-    { "to": "out.payload", "from": "wait.value" }
   ]
 }"#;
 

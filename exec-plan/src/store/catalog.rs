@@ -31,9 +31,9 @@ enum DefaultPlace {
 #[derive(Clone, Copy)]
 pub(super) enum Place<'a> {
     /// It serves.
-    Seat(&'a Seat),
+    Seat(&'a Arc<Seat>),
     /// It is kept for those who ask for its version.
-    Version(&'a Resident),
+    Version(&'a Arc<Resident>),
 }
 
 struct GraphEntry {
@@ -60,24 +60,19 @@ impl Catalog {
         next
     }
 
+    /// Where the default leads, found once for all the calls that will ask.
     fn default_place(&self, default: &DefaultGraph) -> Option<DefaultPlace> {
         let DefaultGraph { name, version } = default;
-        // What a name leads to is decided in one place.
-        self.named(name.as_str(), version.as_ref()).ok()?;
-        let entry = self.graphs.get(name.as_str())?;
-        match version {
-            None => entry.seat.clone().map(DefaultPlace::Seat),
-            Some(version) => {
-                let (_, resident) = entry.versions.iter().find(|(held, _)| held == version)?;
-                resident.clone().map(DefaultPlace::Version)
-            }
-        }
+        Some(match self.named(name.as_str(), version.as_ref()).ok()? {
+            Place::Seat(seat) => DefaultPlace::Seat(seat.clone()),
+            Place::Version(resident) => DefaultPlace::Version(resident.clone()),
+        })
     }
 
     /// What serves an RPC service.
     #[inline]
     pub(super) fn service(&self, service: &str) -> Option<Place<'_>> {
-        self.services.get(service).map(|seat| Place::Seat(seat))
+        self.services.get(service).map(Place::Seat)
     }
 
     /// The services, in order, each with the label of the plan that serves it.
@@ -102,11 +97,11 @@ impl Catalog {
     pub(super) fn named(&self, name: &str, version: Option<&Version>) -> Result<Place<'_>, Unresolved> {
         let entry = self.graphs.get(name).ok_or(Unresolved::UnknownGraph)?;
         let place = match version {
-            None => Place::Seat(entry.seat.as_deref().ok_or(Unresolved::NotServing)?),
+            None => Place::Seat(entry.seat.as_ref().ok_or(Unresolved::NotServing)?),
             Some(version) => {
                 let found = entry.versions.binary_search_by(|(held, _)| held.cmp(version));
                 let (_, resident) = &entry.versions[found.map_err(|_| Unresolved::UnknownVersion)?];
-                Place::Version(resident.as_deref().ok_or(Unresolved::VersionNotServing)?)
+                Place::Version(resident.as_ref().ok_or(Unresolved::VersionNotServing)?)
             }
         };
         if place.answers() { Ok(place) } else { Err(Unresolved::Inner) }

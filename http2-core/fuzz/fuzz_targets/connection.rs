@@ -2,6 +2,8 @@
 
 #![no_main]
 
+mod route;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,11 +19,7 @@ struct Streams(Vec<StreamId>);
 
 impl Handler for Streams {
     fn route(&mut self, head: &Arc<Head>) -> Route {
-        match head.is_grpc() {
-            true if head.path().len() % 2 == 1 => Route::Whole,
-            true => Route::Unary,
-            false => Route::Plain,
-        }
+        route::of(head)
     }
 
     fn whole(&mut self, request: WholeRequest<'_>) -> Option<Answer> {

@@ -1,8 +1,8 @@
 //! gRPC over `http2-core`: the same answers as over hyper, at a fraction of the work.
 //!
-//! A call whose head and whole message one read brought, and which nothing can be said against, is begun
-//! as it is read; its answer leaves with the next write, together with all others of that read. Every other
-//! request, gRPC or not, becomes an HTTP request and goes through the same
+//! A call whose message comes soon and in one frame, and which nothing can be said against, is begun as it is
+//! read, on the bytes as they lie there; its answer leaves with the next write, together with all others of
+//! that read. Every other request, gRPC or not, becomes an HTTP request and goes through the same
 //! [`Port`](crate::accept::port::Port) as over hyper: one way to refuse, one way to wait for a body.
 //!
 //! The parts: [`driver`] moves the bytes of a connection, [`desk`] is told what was asked, [`exchange`] is
@@ -64,9 +64,7 @@ impl Native {
 
     /// Takes the buffers; whoever would nest gets empty ones.
     fn borrow_buffers(&self) -> Buffers {
-        let mut buffers = self.buffers.take();
-        buffers.scratch.resize(SCRATCH, 0);
-        buffers
+        self.buffers.take()
     }
 
     fn give_back(&self, mut buffers: Buffers) {

@@ -84,6 +84,23 @@ async fn damaged_code_is_compiled_again() {
 }
 
 #[tokio::test]
+async fn code_is_looked_at_again_only_if_somebody_wrote_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;
+    let (code, sum) = (files(dir.path(), "cwasm").remove(0), files(dir.path(), "sum").remove(0));
+    let text = std::fs::read_to_string(&sum).unwrap();
+    let (digest, stamp) = text.split_once(' ').unwrap();
+    // A digest that no code has: whoever compares it compiles again, which fails.
+    std::fs::write(&sum, format!("{} {stamp}", "0".repeat(digest.len()))).unwrap();
+    let failing = || engine(dir.path(), shell("exit 9"));
+    load(&failing(), guest_file("echo/echo.wat")).await;
+    // The same bytes, written anew.
+    std::fs::write(&code, std::fs::read(&code).unwrap()).unwrap();
+    let loaded = failing().load(guest_file("echo/echo.wat"), options("e", Limits::default())).await;
+    assert!(matches!(loaded, Err(LoadError::Compile(CompileError::Run(_)))), "{loaded:?}");
+}
+
+#[tokio::test]
 async fn what_nobody_can_use_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;

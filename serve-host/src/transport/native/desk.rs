@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use exec_plan::{Code, Metadata};
+use exec_plan::Code;
 use futures_util::future::{AbortHandle, Abortable, abortable};
 use http_body::Body as _;
 use http2_core::{
@@ -94,19 +94,15 @@ struct Clock {
 // === impl Told ===
 
 impl Told {
-    /// Whether it says what this failure says, to a call with the same head. Metadata is compared by where it is.
+    /// Whether it says what this failure says, to a call with the same head.
     fn is_of(&self, head: &Arc<Head>, failure: &kernels::Answer) -> bool {
-        let same = |a: &Option<Arc<Metadata>>, b: &Option<Arc<Metadata>>| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
+        let kernels::Answer { code, message, payload: _, details, headers, trailers } = failure;
         Arc::ptr_eq(&self.head, head)
-            && self.failure.code == failure.code
-            && self.failure.message == failure.message
-            && self.failure.details == failure.details
-            && same(&self.failure.headers, &failure.headers)
-            && same(&self.failure.trailers, &failure.trailers)
+            && self.failure.code == *code
+            && self.failure.message == *message
+            && self.failure.details == *details
+            && self.failure.headers == *headers
+            && self.failure.trailers == *trailers
     }
 }
 
@@ -292,20 +288,20 @@ impl Handler for Desk {
         let call = Call::begin(&self.leash);
         let arrived = self.clock.read();
         Some(match service.begin(terms, envelope, length, arrived) {
-            Direct::Done(answer) => {
-                let failure = answer.as_ref().ok().filter(|answer| answer.code != Code::Ok);
-                let told =
-                    self.told.as_ref().zip(failure).filter(|(told, failure)| told.is_of(head, failure));
-                if let Some((told, _)) = told {
+            Direct::Done(Ok(failure)) if failure.code != Code::Ok => {
+                if let Some(told) = self.told.as_ref().filter(|told| told.is_of(head, &failure)) {
                     return Some(Answer::Head(told.sent.clone()));
                 }
-                let failure = failure.cloned();
-                let rendered = service.render(terms, answer);
+                let rendered = service.render(terms, Ok(failure.clone()));
                 let answer = self.answer(rendered, call, stream);
-                if let (Some(failure), Answer::Head(sent)) = (failure, &answer) {
+                if let Answer::Head(sent) = &answer {
                     self.told = Some(Told { head: head.clone(), failure, sent: sent.clone() });
                 }
                 answer
+            }
+            Direct::Done(answer) => {
+                let rendered = service.render(terms, answer);
+                self.answer(rendered, call, stream)
             }
             Direct::Pending(answer, charge) => {
                 let held = Held { head: head.clone(), call, _charge: charge };

@@ -112,6 +112,7 @@ impl Driver {
     /// Reads once. `false` if nothing has come.
     fn read(&mut self, cx: &mut Context<'_>, now: Tick, buffers: &mut Buffers) -> bool {
         let Buffers { scratch, out } = buffers;
+        scratch.resize(SCRATCH, 0);
         let mut read = ReadBuf::new(scratch);
         let polled = Pin::new(&mut self.socket).poll_read(cx, &mut read);
         let length = read.filled().len();
@@ -122,7 +123,6 @@ impl Driver {
                 self.connection.input_lent(&lent.slice(..length), now, out, &mut self.desk);
                 // Whoever kept a message keeps all of the read; as a rule nobody has.
                 *scratch = lent.try_into_mut().unwrap_or_default();
-                scratch.resize(SCRATCH, 0);
                 if self.desk.is_flooded() {
                     self.connection.cut_off(Cutoff::ResetFlood, out, &mut self.desk);
                 }

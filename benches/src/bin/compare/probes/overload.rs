@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use tests::graph::Graphs;
+use tests::graph::{Graphs, waiting};
 use tests::rpc::{Call, Clients, Code};
 use tests::server::{Okra, Serve};
 use tests::{documented_graph, eventually};
@@ -87,7 +87,7 @@ async fn peak(clients: &Clients, message: &[u8]) -> anyhow::Result<f64> {
 async fn refusal(rounds: usize) -> anyhow::Result<Spread> {
     let graphs = Graphs::new()?;
     graphs.write("echo.json", &std::fs::read_to_string(documented_graph("echo.json"))?)?;
-    graphs.write("held.json", HELD)?;
+    graphs.write("held.json", &waiting("held", HELD_MS))?;
     let serve = || Serve::graphs(graphs.path()).flag("--default-graph", "echo").flag("--transport", "native");
     let serving = serve().start().await?;
     let full = serve().flag("--max-inflight", 1).flag("--queue-capacity", 0).start().await?;
@@ -131,14 +131,5 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Percent of the usual number of requests.
 const EFFORT: u32 = 100;
 
-/// Keeps a place for the longest time there is.
-const HELD: &str = r#"{"version": "1.0.0", "name": "held", "serves": ["held.Held"], "nodes": [
-    {"id": "in", "kernel": "rpc_server_input", "inputs": ["call"], "outputs": ["payload"]},
-    {"id": "wait", "kernel": "delay", "params": {"ms": 60000}, "inputs": ["value"], "outputs": ["value"]},
-    {"id": "out", "kernel": "rpc_server_output", "inputs": ["call", "payload"], "outputs": []}
-], "bindings": [
-    {"to": "in.call", "from": "$req.rpc.call"},
-    {"to": "wait.value", "from": "in.payload"},
-    {"to": "out.call", "from": "$req.rpc.call"},
-    {"to": "out.payload", "from": "wait.value"}
-]}"#;
+/// How long a call keeps its place, in milliseconds: the longest there is.
+const HELD_MS: u64 = 60_000;
