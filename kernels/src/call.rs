@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -98,13 +99,13 @@ pub struct RpcServerCall {
     state: Mutex<State>,
 }
 
-enum State {
-    Open(Option<AnswerSink>),
-    Answered { code: Code, uncollected: Option<Answer> },
-    Closed(Closed),
+struct State {
+    standing: Standing,
+    /// Until it is taken.
+    answer: Option<Answer>,
+    /// Who waits for it.
+    waiting: Option<Waker>,
 }
-
-type AnswerSink = Box<dyn FnOnce(Answer) + Send>;
 
 /// The environment of a served graph: the keys behind `$req.`, in the order [`RpcServerCall`] knows.
 pub fn serve_env() -> EnvSchema {
@@ -121,14 +122,10 @@ pub fn serve_env() -> EnvSchema {
 // === impl RpcServerCall ===
 
 impl RpcServerCall {
-    /// A call whose answer is collected with [`take_answer`](Self::take_answer) after the run.
+    /// A call that nobody has answered.
     pub fn new(envelope: RequestEnvelope) -> Self {
-        Self { envelope, state: Mutex::new(State::Open(None)) }
-    }
-
-    /// A call whose answer leaves through `sink` as soon as the graph gives it.
-    pub fn with_sink(envelope: RequestEnvelope, sink: impl FnOnce(Answer) + Send + 'static) -> Self {
-        Self { envelope, state: Mutex::new(State::Open(Some(Box::new(sink)))) }
+        let state = State { standing: Standing::Open, answer: None, waiting: None };
+        Self { envelope, state: Mutex::new(state) }
     }
 
     /// The call behind a port's handle.
@@ -150,83 +147,73 @@ impl RpcServerCall {
     /// # Errors
     /// [`AnswerError`] if the call was answered or closed before; the answer is dropped.
     pub fn answer(&self, answer: Answer) -> Result<(), AnswerError> {
-        let mut state = self.state.lock();
-        match &mut *state {
-            State::Answered { .. } => Err(AnswerError::AlreadyAnswered),
-            State::Closed(_) => Err(AnswerError::Closed),
-            State::Open(sink) => {
-                let (sink, code) = (sink.take(), answer.code);
-                if let Some(sink) = sink {
-                    *state = State::Answered { code, uncollected: None };
-                    drop(state);
-                    sink(answer);
-                } else {
-                    *state = State::Answered { code, uncollected: Some(answer) };
-                }
-                Ok(())
-            }
-        }
+        self.end(Standing::Answered(answer.code), answer)
     }
 
-    /// Closes an unanswered call, so that no later answer counts. Returns whether it was open.
+    /// Closes an unanswered call, so that no later answer counts and nobody is told. Returns whether it was open.
     pub fn close(&self, why: Closed) -> bool {
         let mut state = self.state.lock();
-        let open = matches!(*state, State::Open(_));
+        let open = state.standing == Standing::Open;
         if open {
-            *state = State::Closed(why);
+            state.standing = Standing::Closed(why);
+            let waiting = state.waiting.take();
+            drop(state);
+            drop(waiting);
         }
         open
     }
 
-    /// Closes an unanswered call and sends this answer through its sink all the same: the host's own
-    /// answer, where the graph gave none. Returns the answer if there is no sink to take it.
+    /// Closes an unanswered call with the host's own answer, where the graph gave none.
     ///
     /// # Errors
     /// [`AnswerError`] if the call was answered or closed before; the answer is dropped.
-    pub fn close_with(&self, why: Closed, answer: Answer) -> Result<Option<Answer>, AnswerError> {
+    pub fn close_with(&self, why: Closed, answer: Answer) -> Result<(), AnswerError> {
+        self.end(Standing::Closed(why), answer)
+    }
+
+    fn end(&self, standing: Standing, answer: Answer) -> Result<(), AnswerError> {
         let mut state = self.state.lock();
-        match &mut *state {
-            State::Answered { .. } => Err(AnswerError::AlreadyAnswered),
-            State::Closed(_) => Err(AnswerError::Closed),
-            State::Open(sink) => {
-                let sink = sink.take();
-                *state = State::Closed(why);
-                drop(state);
-                match sink {
-                    Some(sink) => {
-                        sink(answer);
-                        Ok(None)
-                    }
-                    None => Ok(Some(answer)),
-                }
-            }
+        match state.standing {
+            Standing::Answered(_) => return Err(AnswerError::AlreadyAnswered),
+            Standing::Closed(_) => return Err(AnswerError::Closed),
+            Standing::Open => {}
         }
+        state.standing = standing;
+        state.answer = Some(answer);
+        let waiting = state.waiting.take();
+        drop(state);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        Ok(())
     }
 
     /// How far the call is.
     pub fn standing(&self) -> Standing {
-        match &*self.state.lock() {
-            State::Open(_) => Standing::Open,
-            State::Answered { code, .. } => Standing::Answered(*code),
-            State::Closed(why) => Standing::Closed(*why),
-        }
+        self.state.lock().standing
     }
 
-    /// The answer of a call made without a sink, once.
+    /// The answer, once.
     pub fn take_answer(&self) -> Option<Answer> {
-        match &mut *self.state.lock() {
-            State::Answered { uncollected, .. } => uncollected.take(),
-            State::Open(_) | State::Closed(_) => None,
-        }
+        self.state.lock().answer.take()
     }
 
     /// How far the call is, and with it the answer that [`take_answer`](Self::take_answer) would give.
     pub fn collect(&self) -> (Standing, Option<Answer>) {
-        match &mut *self.state.lock() {
-            State::Open(_) => (Standing::Open, None),
-            State::Answered { code, uncollected } => (Standing::Answered(*code), uncollected.take()),
-            State::Closed(why) => (Standing::Closed(*why), None),
+        let mut state = self.state.lock();
+        (state.standing, state.answer.take())
+    }
+
+    /// The answer, once, or a wake-up when it is there. Only the last who asked is woken.
+    pub fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut state = self.state.lock();
+        if let Some(answer) = state.answer.take() {
+            return Poll::Ready(answer);
         }
+        let before = state.waiting.replace(cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
     }
 
     /// Milliseconds left until the deadline, at least 0; −1 if there is none.
@@ -322,7 +309,8 @@ impl fmt::Debug for RequestEnvelope {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     use super::*;
 
@@ -355,13 +343,47 @@ mod tests {
         assert_eq!(call.answer(Answer::ok(Bytes::new())), Err(AnswerError::Closed));
     }
 
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     #[test]
-    fn a_sink_gets_the_answer_at_once() {
-        let (sender, receiver) = mpsc::channel();
-        let call = RpcServerCall::with_sink(envelope(), move |answer| sender.send(answer).unwrap());
-        call.answer(Answer::ok(Bytes::from_static(b"1"))).unwrap();
-        assert_eq!(receiver.recv().unwrap().payload, "1");
-        assert_eq!(call.standing(), Standing::Answered(Code::Ok));
+    fn whoever_waits_is_woken_once_and_gets_the_answer() {
+        let ends: [fn(&RpcServerCall) -> Result<(), AnswerError>; 2] = [
+            |call| call.answer(Answer::ok(Bytes::from_static(b"1"))),
+            |call| call.close_with(Closed::Expired, Answer::ok(Bytes::from_static(b"1"))),
+        ];
+        for end in ends {
+            let call = RpcServerCall::new(envelope());
+            let count = Arc::<Count>::default();
+            let waker = Waker::from(count.clone());
+            let mut cx = Context::from_waker(&waker);
+            assert!(call.poll_answer(&mut cx).is_pending());
+            assert!(call.poll_answer(&mut cx).is_pending());
+            end(&call).unwrap();
+            assert_eq!(count.0.load(Ordering::SeqCst), 1);
+            let Poll::Ready(answer) = call.poll_answer(&mut cx) else { panic!("the answer is there") };
+            assert_eq!(answer.payload, "1");
+            assert!(call.poll_answer(&mut cx).is_pending(), "an answer is given once");
+        }
+    }
+
+    #[test]
+    fn a_closed_call_lets_go_of_whoever_waited() {
+        let call = RpcServerCall::new(envelope());
+        let count = Arc::<Count>::default();
+        let waker = Waker::from(count.clone());
+        assert!(call.poll_answer(&mut Context::from_waker(&waker)).is_pending());
+        assert!(call.close(Closed::Cancelled));
+        drop(waker);
+        assert_eq!(Arc::strong_count(&count), 1);
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl ServeHost {
 
     /// Begins a call on a plan that was leased for it.
     pub fn begin_leased(&self, plan: PlanLease, envelope: RequestEnvelope, protocol: Protocol) -> Begun {
-        self.begin_on(Some(plan), envelope, protocol, Instant::now())
+        self.at_once(self.begin_on(Some(plan), envelope, protocol, Instant::now()))
     }
 
     /// Counts a refusal and gives the answer to its client.
@@ -213,6 +213,14 @@ impl ServeHost {
         } else {
             rejection.answer()
         }
+    }
+
+    /// For a request that came alone.
+    fn at_once(&self, begun: Begun) -> Begun {
+        if let Begun::Pending(_) = begun {
+            self.all_begun();
+        }
+        begun
     }
 
     fn begin_on(
@@ -256,19 +264,17 @@ impl ServeHost {
                 Ok(Begun::Done(core.run_inline(pass, &work(call, Cancel::never(), plan))))
             }
             Some(pass) => {
-                let (call, answer) = pending::call(detached(envelope));
-                let work = work(call, Cancel::new(), plan);
-                let pending = PendingCall::running(core, &work, answer);
+                let work = work(waiting(envelope), Cancel::new(), plan);
+                let pending = PendingCall::running(core, &work);
                 core.stats.accepted_running(shard);
-                core.run_pooled(pass.into_permit(), work);
+                core.lay(pass.into_permit(), work);
                 Ok(Begun::Pending(PendingAnswer::new(pending)))
             }
             // Under overload a refusal must be cheaper than a call: it makes none.
             None if gate.is_full() => Err(config.queue_full()),
             None => {
-                let (call, answer) = pending::call(detached(envelope));
-                let work = work(call, Cancel::new(), plan);
-                let mut pending = PendingCall::running(core, &work, answer);
+                let work = work(waiting(envelope), Cancel::new(), plan);
+                let mut pending = PendingCall::running(core, &work);
                 let joined = || core.stats.accepted_waiting(shard);
                 let ticket = gate.wait(work, joined).map_err(|refusal| match refusal {
                     Refusal::Closed(_) => Rejection::Draining,
@@ -322,11 +328,15 @@ impl ServeHost {
 
 impl UnaryHost for ServeHost {
     fn begin(&self, envelope: RequestEnvelope) -> Begun {
-        self.begin_at(envelope, Instant::now())
+        self.at_once(self.begin_at(envelope, Instant::now()))
     }
 
     fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
         self.begin_on(None, envelope, Protocol::Grpc, arrived)
+    }
+
+    fn all_begun(&self) {
+        self.inner.core.pool.wake();
     }
 }
 
@@ -341,12 +351,12 @@ impl Work {
     }
 }
 
-/// A call that may wait keeps alive no more than its own message; as it comes, that may be a part of a whole read.
-fn detached(mut envelope: RequestEnvelope) -> RequestEnvelope {
+/// A call that may wait. It keeps alive no more than its own message; as that comes, it may be a part of a whole read.
+fn waiting(mut envelope: RequestEnvelope) -> Arc<RpcServerCall> {
     if envelope.payload.len() < READ && !envelope.payload.is_unique() {
         envelope.payload = Bytes::copy_from_slice(&envelope.payload);
     }
-    envelope
+    Arc::new(RpcServerCall::new(envelope))
 }
 
 impl fmt::Debug for ServeHost {

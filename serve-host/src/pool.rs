@@ -5,6 +5,9 @@
 //! that nothing a plan waits for depends on an I/O thread. The pool knows nothing of calls, permits or
 //! plans.
 //!
+//! To wake a thread costs more than to run most plans. So whoever brings several tasks at once lays them all
+//! before it wakes one thread, and a thread that takes a task while more is to be done wakes the next.
+//!
 //! Invariants: a task stands in the ring at most once, so a ring as long as there are permits never
 //! overflows; a thread sleeps only after it has seen both rings empty under the lock that wakers take;
 //! a panic costs the task, never the thread.
@@ -95,10 +98,24 @@ impl Pool {
 
     /// Runs a future on the pool to its end, whoever waits for it.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.lay(future);
+        self.wake();
+    }
+
+    /// The same, but no thread is woken for it: whoever has laid its last task wakes the pool.
+    pub fn lay(&self, future: impl Future<Output = ()> + Send + 'static) {
         let shared = self.shared.clone();
-        let (runnable, task) = async_task::spawn(future, move |runnable| shared.push(runnable));
+        let (runnable, task) = async_task::spawn(future, move |runnable| {
+            shared.lay(runnable);
+            shared.bed.wake_one();
+        });
         task.detach();
-        runnable.schedule();
+        self.shared.lay(runnable);
+    }
+
+    /// Sees to it that what was laid is taken.
+    pub fn wake(&self) {
+        self.shared.bed.wake_one();
     }
 
     /// Other threads for nodes that block beside something else. Those that block for longer than `alarm`
@@ -136,14 +153,12 @@ impl Drop for Pool {
 // === impl Shared ===
 
 impl Shared {
-    fn push(&self, runnable: Runnable) {
-        let mut runnable = runnable;
+    fn lay(&self, mut runnable: Runnable) {
         // By the first invariant there is room; a wait here would be a fault, but a loss would be worse.
         while let Err(refused) = self.tasks.push(runnable) {
             runnable = refused;
             thread::yield_now();
         }
-        self.bed.wake_one();
     }
 
     fn work(&self) {
@@ -151,8 +166,10 @@ impl Shared {
             // Looked at before the rings: what was pushed before the end is found in them.
             let stopping = self.stopping.load(Ordering::SeqCst);
             if let Some(JobSlot(job)) = self.jobs.pop() {
+                self.share();
                 self.guard(job);
             } else if let Some(runnable) = self.tasks.pop() {
+                self.share();
                 self.guard(|| {
                     runnable.run();
                 });
@@ -164,6 +181,13 @@ impl Shared {
                     self.tasks.is_empty() && self.jobs.is_empty() && !stopping
                 });
             }
+        }
+    }
+
+    /// What is taken now may take long; what is left must not wait for it.
+    fn share(&self) {
+        if !self.tasks.is_empty() {
+            self.bed.wake_one();
         }
     }
 
@@ -241,6 +265,24 @@ mod tests {
             (0..32).map(|_| receiver.recv_timeout(Duration::from_secs(5)).unwrap()).collect();
         ended.sort_unstable();
         assert_eq!(ended, (0..32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_laid_together_runs_side_by_side_after_one_wake() {
+        let pool = pool(2);
+        let (sender, receiver) = mpsc::channel();
+        let meeting = Arc::new(std::sync::Barrier::new(2));
+        for _ in 0..2 {
+            let (sender, meeting) = (sender.clone(), meeting.clone());
+            pool.lay(async move {
+                meeting.wait();
+                sender.send(()).unwrap();
+            });
+        }
+        pool.wake();
+        for _ in 0..2 {
+            receiver.recv_timeout(Duration::from_secs(5)).unwrap();
+        }
     }
 
     #[test]

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use exec_plan::{Cancel, ExecPlan};
-use kernels::{Answer, Closed, RequestEnvelope, RpcServerCall};
-use tokio::sync::oneshot;
+use kernels::{Answer, Closed, RpcServerCall};
 use tokio::time::Sleep;
 
 use super::{Core, Work};
@@ -24,7 +23,6 @@ pub(super) struct PendingCall {
     call: Arc<RpcServerCall>,
     plan: Arc<ExecPlan>,
     cancel: Cancel,
-    answer: oneshot::Receiver<Answer>,
     deadline: Instant,
     place: Option<Place>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -39,24 +37,15 @@ struct Place {
     until: Instant,
 }
 
-/// A call whose answer arrives through the receiver.
-pub(super) fn call(envelope: RequestEnvelope) -> (Arc<RpcServerCall>, oneshot::Receiver<Answer>) {
-    let (sender, receiver) = oneshot::channel();
-    // A client that has left takes no answer.
-    let call = RpcServerCall::with_sink(envelope, move |answer| drop(sender.send(answer)));
-    (Arc::new(call), receiver)
-}
-
 // === impl PendingCall ===
 
 impl PendingCall {
-    pub(super) fn running(core: &Arc<Core>, work: &Work, answer: oneshot::Receiver<Answer>) -> Self {
+    pub(super) fn running(core: &Arc<Core>, work: &Work) -> Self {
         Self {
             core: core.clone(),
             call: work.call.clone(),
             plan: work.plan.plan().clone(),
             cancel: work.cancel.clone(),
-            answer,
             deadline: work.deadline,
             place: None,
             timer: None,
@@ -87,7 +76,7 @@ impl PendingCall {
                 (Closed::Failed(Failure::WaitedTooLong.code()), Failure::WaitedTooLong)
             };
             self.core.end_waiting(&work, why, &failure);
-            return self.answer.try_recv().ok();
+            return self.call.take_answer();
         }
         // The run goes on until its node gives way, and is counted when it has; its client is answered now.
         if expired && self.call.close(Closed::Expired) {
@@ -99,8 +88,8 @@ impl PendingCall {
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         loop {
-            if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) {
-                return Poll::Ready(answer.unwrap_or_else(|_| Failure::Unanswered.answer(&self.plan)));
+            if let Poll::Ready(answer) = self.call.poll_answer(cx) {
+                return Poll::Ready(answer);
             }
             let due = self.due();
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
@@ -109,10 +98,8 @@ impl PendingCall {
                 return Poll::Ready(answer);
             }
             if Instant::now() >= self.deadline {
-                // Closed by another: its answer is on its way, and the receiver will wake us.
-                return Pin::new(&mut self.answer)
-                    .poll(cx)
-                    .map(|answer| answer.unwrap_or_else(|_| Failure::Unanswered.answer(&self.plan)));
+                // Ended by another, with an answer.
+                return self.call.poll_answer(cx);
             }
             self.timer = None;
         }

@@ -24,16 +24,22 @@ impl Core {
     pub(super) fn run_inline(&self, pass: Pass<'_, Work>, work: &Work) -> Answer {
         let cx = work.context(self);
         let ran = EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, work.arrived));
-        let (standing, answer) = self.settle(work, ran.as_ref());
+        let (standing, answer) = work.call.collect();
+        let standing = self.settle(work, standing, ran.as_ref());
         self.count(work, standing, Stats::ran);
         drop(pass);
-        answer.unwrap_or_else(|| Failure::Unanswered.answer(&work.plan))
+        let answer = answer.or_else(|| work.call.take_answer());
+        let mut answer = answer.unwrap_or_else(|| Failure::Unanswered.answer(&work.plan));
+        if work.names_plan {
+            name_plan(&mut answer, &work.plan);
+        }
+        answer
     }
 
-    /// Runs a plan on the pool; the answer leaves through the call's sink.
-    pub(super) fn run_pooled(self: &Arc<Self>, permit: Permit<Work>, work: Work) {
+    /// Runs a plan on the pool, once that is woken; whoever waits for the answer is.
+    pub(super) fn lay(self: &Arc<Self>, permit: Permit<Work>, work: Work) {
         let core = self.clone();
-        self.pool.spawn(async move {
+        self.pool.lay(async move {
             let ran = if work.plan.class() == Class::Inline {
                 let cx = work.context(&core);
                 EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, Instant::now()))
@@ -41,7 +47,7 @@ impl Core {
                 let cx = Arc::new(work.context(&core));
                 Executor::drive(work.plan.plan(), &cx, &*core.offload).await
             };
-            let (standing, _) = core.settle(&work, ran.as_ref());
+            let standing = core.settle(&work, work.call.standing(), ran.as_ref());
             core.count(&work, standing, Stats::ended);
             drop(permit);
         });
@@ -59,22 +65,21 @@ impl Core {
             return Some(permit);
         }
         self.stats.started(work.shard);
-        self.run_pooled(permit, work);
+        self.lay(permit, work);
+        self.pool.wake();
         None
     }
 
     /// Ends a call that waited in line and never ran.
     pub(super) fn end_waiting(&self, work: &Work, why: Closed, failure: &Failure<'_>) {
         // If the call was closed before, whoever closed it has answered its client.
-        drop(work.call.close_with(why, failure.answer(&work.plan)));
+        let _ = work.call.close_with(why, failure.answer(&work.plan));
         let (outcome, code) = ending(work.call.standing());
         self.stats.ended_waiting(work.shard, &end(work, outcome, code));
     }
 
-    /// Sees to it that a call whose run has ended is answered. Returns how it ended, and the answer if the
-    /// call has no sink of its own.
-    fn settle(&self, work: &Work, ran: Result<&RunOutputs, &RunError>) -> (Standing, Option<Answer>) {
-        let (mut standing, mut answer) = work.call.collect();
+    /// Sees to it that a call whose run has ended, standing so, is answered. Returns how it ended.
+    fn settle(&self, work: &Work, standing: Standing, ran: Result<&RunOutputs, &RunError>) -> Standing {
         if standing == Standing::Open || ran.is_err() {
             let failure = match ran {
                 Ok(_) => Failure::Unanswered,
@@ -86,14 +91,12 @@ impl Core {
                 log_failure(work, &failure);
             }
             if standing == Standing::Open {
-                answer = work.call.close_with(why, failure.answer(&work.plan)).ok().flatten();
-                standing = work.call.standing();
+                // Its client may have left just now, or its time be up.
+                let _ = work.call.close_with(why, failure.answer(&work.plan));
+                return work.call.standing();
             }
         }
-        if let Some(answer) = answer.as_mut().filter(|_| work.names_plan) {
-            name_plan(answer, &work.plan);
-        }
-        (standing, answer)
+        standing
     }
 
     /// Counts the end of a call.

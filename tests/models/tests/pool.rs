@@ -34,6 +34,20 @@ impl Pool {
         self.bed.wake_one();
     }
 
+    /// Brings two pieces and wakes for both of them once.
+    fn bring_two(&self) {
+        self.work.fetch_add(1, Ordering::SeqCst);
+        self.work.fetch_add(1, Ordering::SeqCst);
+        self.bed.wake_one();
+    }
+
+    /// Whoever has taken a piece while there are more wakes the next, before it begins.
+    fn share(&self) {
+        if self.work.load(Ordering::SeqCst) > 0 {
+            self.bed.wake_one();
+        }
+    }
+
     fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.bed.wake_all();
@@ -44,6 +58,7 @@ impl Pool {
         loop {
             let stopping = self.stopping.load(Ordering::SeqCst);
             if self.take() {
+                self.share();
                 self.done.fetch_add(1, Ordering::SeqCst);
             } else if stopping {
                 return;
@@ -71,6 +86,7 @@ fn one_piece(pool: &Pool) {
     while !pool.take() {
         pool.bed.sleep(|| pool.work.load(Ordering::SeqCst) == 0);
     }
+    pool.share();
 }
 
 #[test]
@@ -98,6 +114,25 @@ fn two_pieces_wake_two_workers() {
             .collect();
         pool.bring();
         pool.bring();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert_eq!(pool.work.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn two_pieces_brought_at_once_reach_two_workers() {
+    explore(|| {
+        let pool = Pool::new();
+        // Each takes one piece and would never take another, as if the first took for ever.
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let pool = pool.clone();
+                thread::spawn(move || one_piece(&pool))
+            })
+            .collect();
+        pool.bring_two();
         for worker in workers {
             worker.join().unwrap();
         }

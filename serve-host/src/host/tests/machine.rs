@@ -280,7 +280,8 @@ impl World {
         let payload = Bytes::from(id.to_string());
         let deadline = left.map(|left| arrived + left);
         let envelope = RequestEnvelope { payload, deadline, ..envelope(method, &[]) };
-        match self.host.begin_at(envelope, arrived) {
+        let begun = self.host.begin_at(envelope, arrived);
+        match self.host.at_once(begun) {
             Begun::Done(answer) => {
                 prop_assert_eq!(self.model.calls.get(&id), Some(&Place::Ended(Some(answer.code))))
             }
