@@ -1,7 +1,10 @@
 //! Measurements: criterion benches of the parts, and `compare`, which measures the whole binary beside
 //! plain tonic servers in one run.
 //!
-//! Here is what the criterion benches measure with: graphs of any length, and a call to run them on.
+//! Here is what the criterion benches measure with: graphs of any length, a call to run them on, and a message
+//! to translate.
+
+pub mod transcode;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -423,7 +423,7 @@ impl PlanStore {
 impl GraphResolver for PlanStore {
     /// Inner graphs and served ones alike.
     fn plan(&self, name: &str) -> Option<HeldPlan> {
-        self.lease(|catalog| catalog.seat(name).map(|seat| Place::Seat(seat))).map(HeldPlan::Leased)
+        self.lease(|catalog| catalog.seat(name).map(Place::Seat)).map(HeldPlan::Leased)
     }
 
     fn version(&self, name: &str, version: &Version) -> Option<HeldPlan> {

@@ -353,9 +353,11 @@ mod tests {
         }
     }
 
+    type End = fn(&RpcServerCall) -> Result<(), AnswerError>;
+
     #[test]
     fn whoever_waits_is_woken_once_and_gets_the_answer() {
-        let ends: [fn(&RpcServerCall) -> Result<(), AnswerError>; 2] = [
+        let ends: [End; 2] = [
             |call| call.answer(Answer::ok(Bytes::from_static(b"1"))),
             |call| call.close_with(Closed::Expired, Answer::ok(Bytes::from_static(b"1"))),
         ];
