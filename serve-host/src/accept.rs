@@ -12,6 +12,7 @@ pub(crate) mod connection;
 mod http1;
 pub(crate) mod leash;
 mod listener;
+pub(crate) mod mailbox;
 pub(crate) mod port;
 pub(crate) mod socket;
 pub(crate) mod stats;
@@ -35,10 +36,12 @@ use self::census::{Census, max_files};
 use self::connection::End;
 use self::leash::Patrol;
 use self::listener::Doorman;
+use self::mailbox::Mailbox;
 use self::port::{Fallback, Port, Routes};
 use self::stats::{ConnectionStats, Cut};
 use crate::drain::roll::{Presence, Roll};
 use crate::drain::{Drain, DrainReport, Tally};
+use crate::pool::turn::Turns;
 use crate::transport::native::Native;
 use crate::transport::tonic::GrpcService;
 use crate::transport::tonic::http2::Http2;
@@ -225,8 +228,10 @@ impl Shift {
                 TransportKind::Native => Rc::new(Native::new()),
             },
             patrol: patrol.clone(),
+            mailbox: Mailbox::new(),
             tally,
             connections: JoinSet::new(),
+            _turns: Turns::begin(),
         };
         let mut walk = interval(patrol.interval());
         walk.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -254,8 +259,10 @@ struct Floor {
     routes: Rc<Routes>,
     http2: Rc<dyn Transport>,
     patrol: Rc<Patrol>,
+    mailbox: Mailbox,
     tally: Arc<Tally>,
     connections: JoinSet<End>,
+    _turns: Turns,
 }
 
 // === impl Floor ===
@@ -268,11 +275,11 @@ impl Floor {
             Ok(seat) => {
                 let leash = self.patrol.leash(peer);
                 let port = Port::new(self.routes.clone(), leash.clone());
-                let http2 = self.http2.clone();
+                let (letterbox, http2) = (self.mailbox.open(), self.http2.clone());
                 let stats = self.tally.stats.clone();
                 self.connections.spawn_local(async move {
                     let _seat = seat;
-                    let end = connection::live(stream, port, leash, http2).await;
+                    let end = connection::live(stream, port, leash, letterbox, http2).await;
                     if let End::Cut(reason) = end {
                         stats.note_cut(reason, Some(peer));
                     }

@@ -197,7 +197,7 @@ impl ServeHost {
 
     /// Begins a call on a plan that was leased for it.
     pub fn begin_leased(&self, plan: PlanLease, envelope: RequestEnvelope, protocol: Protocol) -> Begun {
-        self.at_once(self.begin_on(Some(plan), envelope, protocol, Instant::now()))
+        self.begin_on(Some(plan), envelope, protocol, Instant::now())
     }
 
     /// Counts a refusal and gives the answer to its client.
@@ -213,14 +213,6 @@ impl ServeHost {
         } else {
             rejection.answer()
         }
-    }
-
-    /// For a request that came alone.
-    fn at_once(&self, begun: Begun) -> Begun {
-        if let Begun::Pending(_) = begun {
-            self.all_begun();
-        }
-        begun
     }
 
     fn begin_on(
@@ -267,7 +259,7 @@ impl ServeHost {
                 let work = work(waiting(envelope), Cancel::new(), plan);
                 let pending = PendingCall::running(core, &work);
                 core.stats.accepted_running(shard);
-                core.lay(pass.into_permit(), work);
+                core.run_pooled(pass.into_permit(), work);
                 Ok(Begun::Pending(PendingAnswer::new(pending)))
             }
             // Under overload a refusal must be cheaper than a call: it makes none.
@@ -328,15 +320,11 @@ impl ServeHost {
 
 impl UnaryHost for ServeHost {
     fn begin(&self, envelope: RequestEnvelope) -> Begun {
-        self.at_once(self.begin_at(envelope, Instant::now()))
+        self.begin_at(envelope, Instant::now())
     }
 
     fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
         self.begin_on(None, envelope, Protocol::Grpc, arrived)
-    }
-
-    fn all_begun(&self) {
-        self.inner.core.pool.wake();
     }
 }
 

@@ -5,8 +5,8 @@
 //! that nothing a plan waits for depends on an I/O thread. The pool knows nothing of calls, permits or
 //! plans.
 //!
-//! To wake a thread costs more than to run most plans. So whoever brings several tasks at once lays them all
-//! before it wakes one thread, and a thread that takes a task while more is to be done wakes the next.
+//! To wake a thread costs more than to run most plans. So what an I/O thread spawns in one [turn](turn) wakes
+//! one thread together, and a thread that takes a task while more is to be done wakes the next.
 //!
 //! Invariants: a task stands in the ring at most once, so a ring as long as there are permits never
 //! overflows; a thread sleeps only after it has seen both rings empty under the lock that wakers take;
@@ -14,6 +14,7 @@
 
 pub mod bed;
 pub(crate) mod overlong;
+pub(crate) mod turn;
 
 use std::any::Any;
 use std::num::NonZeroUsize;
@@ -55,7 +56,7 @@ pub struct PoolOffload {
 struct Shared {
     tasks: ArrayQueue<Runnable>,
     jobs: ArrayQueue<JobSlot>,
-    bed: Bed,
+    bed: Arc<Bed>,
     stopping: AtomicBool,
     panics: AtomicUsize,
 }
@@ -78,7 +79,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             tasks: ArrayQueue::new(capacity.get()),
             jobs: ArrayQueue::new(threads.0.get()),
-            bed: Bed::new(),
+            bed: Arc::new(Bed::new()),
             stopping: AtomicBool::new(false),
             panics: AtomicUsize::new(0),
         });
@@ -98,12 +99,6 @@ impl Pool {
 
     /// Runs a future on the pool to its end, whoever waits for it.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.lay(future);
-        self.wake();
-    }
-
-    /// The same, but no thread is woken for it: whoever has laid its last task wakes the pool.
-    pub fn lay(&self, future: impl Future<Output = ()> + Send + 'static) {
         let shared = self.shared.clone();
         let (runnable, task) = async_task::spawn(future, move |runnable| {
             shared.lay(runnable);
@@ -111,11 +106,7 @@ impl Pool {
         });
         task.detach();
         self.shared.lay(runnable);
-    }
-
-    /// Sees to it that what was laid is taken.
-    pub fn wake(&self) {
-        self.shared.bed.wake_one();
+        turn::wake(&self.shared.bed);
     }
 
     /// Other threads for nodes that block beside something else. Those that block for longer than `alarm`
@@ -268,18 +259,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_laid_together_runs_side_by_side_after_one_wake() {
+    fn what_is_spawned_in_one_turn_runs_side_by_side() {
         let pool = pool(2);
         let (sender, receiver) = mpsc::channel();
         let meeting = Arc::new(std::sync::Barrier::new(2));
-        for _ in 0..2 {
-            let (sender, meeting) = (sender.clone(), meeting.clone());
-            pool.lay(async move {
-                meeting.wait();
-                sender.send(()).unwrap();
-            });
-        }
-        pool.wake();
+        let runtime = tokio::runtime::Builder::new_current_thread().build_local(Default::default()).unwrap();
+        runtime.block_on(async {
+            let _turns = turn::Turns::begin();
+            tokio::task::yield_now().await;
+            for _ in 0..2 {
+                let (sender, meeting) = (sender.clone(), meeting.clone());
+                pool.spawn(async move {
+                    meeting.wait();
+                    sender.send(()).unwrap();
+                });
+            }
+            tokio::task::yield_now().await;
+        });
         for _ in 0..2 {
             receiver.recv_timeout(Duration::from_secs(5)).unwrap();
         }

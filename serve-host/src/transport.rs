@@ -48,16 +48,12 @@ pub trait UnaryHost: Send + Sync + 'static {
     /// The host enforces the deadline, and gives exactly one answer to every request.
     fn begin(&self, envelope: RequestEnvelope) -> Begun;
 
-    /// Begins one of the requests of a read, of which it is known when they arrived: so the clock need not be
-    /// asked for each. What is answered later may stay where it is until [`all_begun`](Self::all_begun).
+    /// The same for a request of which it is known when it arrived: a transport that reads many of them at
+    /// once need not ask the clock for each.
     fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
         let _ = arrived;
         self.begin(envelope)
     }
-
-    /// The requests of a read have begun, each by [`begin_at`](Self::begin_at), and one of them at least is to be
-    /// answered later.
-    fn all_begun(&self) {}
 }
 
 /// What became of a request by the time [`UnaryHost::begin`] returned.
@@ -89,10 +85,6 @@ impl<H: UnaryHost + ?Sized> UnaryHost for Arc<H> {
 
     fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
         (**self).begin_at(envelope, arrived)
-    }
-
-    fn all_begun(&self) {
-        (**self).all_begun();
     }
 }
 

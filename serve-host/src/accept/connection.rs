@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::http1;
 use super::leash::{Leash, Stage};
+use super::mailbox::Letterbox;
 use super::port::Port;
 use super::socket::Socket;
 use super::stats::Cut;
@@ -22,6 +23,8 @@ pub(crate) struct Connection {
     pub(crate) port: Port,
     /// What it is told.
     pub(crate) leash: Rc<Leash>,
+    /// Where other threads leave word for it.
+    pub(crate) letterbox: Letterbox,
 }
 
 /// How a connection ended.
@@ -43,14 +46,20 @@ enum Protocol {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn live(stream: TcpStream, port: Port, leash: Rc<Leash>, http2: Rc<dyn Transport>) -> End {
+pub(crate) async fn live(
+    stream: TcpStream,
+    port: Port,
+    leash: Rc<Leash>,
+    letterbox: Letterbox,
+    http2: Rc<dyn Transport>,
+) -> End {
     let work = async {
         let socket = Socket::new(stream, leash.clone());
         let (protocol, seen) = match sniff(socket.clone()).await {
             Ok(Some(sniffed)) => sniffed,
             Ok(None) | Err(_) => return End::Closed,
         };
-        let connection = Connection { socket: socket.rewind(seen), port, leash: leash.clone() };
+        let connection = Connection { socket: socket.rewind(seen), port, leash: leash.clone(), letterbox };
         let end = match protocol {
             Protocol::Http1 => {
                 leash.enter(Stage::Http1);

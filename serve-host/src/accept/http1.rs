@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Context;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -11,7 +12,7 @@ use super::stats::Cut;
 
 /// Drives an HTTP/1.1 connection until it ends.
 pub(super) async fn drive(connection: Connection) -> End {
-    let Connection { socket, port, leash } = connection;
+    let Connection { socket, port, leash, letterbox } = connection;
     let limits = &port.limits().http1;
     let mut builder = http1::Builder::new();
     builder
@@ -23,11 +24,14 @@ pub(super) async fn drive(connection: Connection) -> End {
     let mut http = pin!(builder.serve_connection(TokioIo::new(socket), port));
     let mut leaving = false;
     poll_fn(|cx| {
+        // What the pool has to say to many connections costs one wake-up.
+        letterbox.attend(cx.waker());
+        let mut cx = Context::from_waker(letterbox.waker());
         if !leaving && leash.must_leave() {
             leaving = true;
             http.as_mut().graceful_shutdown();
         }
-        http.as_mut().poll(cx).map(|ended| match ended {
+        http.as_mut().poll(&mut cx).map(|ended| match ended {
             Ok(()) => End::Closed,
             Err(error) if error.is_parse_too_large() => End::Cut(Cut::HeadTooLarge),
             Err(error) if error.is_parse() => End::Cut(Cut::Protocol),

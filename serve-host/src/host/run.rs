@@ -36,10 +36,10 @@ impl Core {
         answer
     }
 
-    /// Runs a plan on the pool, once that is woken; whoever waits for the answer is.
-    pub(super) fn lay(self: &Arc<Self>, permit: Permit<Work>, work: Work) {
+    /// Runs a plan on the pool; whoever waits for the answer is woken.
+    pub(super) fn run_pooled(self: &Arc<Self>, permit: Permit<Work>, work: Work) {
         let core = self.clone();
-        self.pool.lay(async move {
+        self.pool.spawn(async move {
             let ran = if work.plan.class() == Class::Inline {
                 let cx = work.context(&core);
                 EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, Instant::now()))
@@ -65,8 +65,7 @@ impl Core {
             return Some(permit);
         }
         self.stats.started(work.shard);
-        self.lay(permit, work);
-        self.pool.wake();
+        self.run_pooled(permit, work);
         None
     }
 

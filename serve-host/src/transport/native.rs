@@ -7,7 +7,7 @@
 //!
 //! The parts: [`driver`] moves the bytes of a connection, [`desk`] is told what was asked, [`exchange`] is
 //! what is not answered at once, [`intake`] the body of a request, [`head`] speaks to the HTTP types, and
-//! other threads leave word in the [`mailbox`].
+//! other threads leave word in the [`mailbox`](crate::accept::mailbox).
 //!
 //! Invariants: a connection with more than [`UNSENT`] bytes unsent is neither read nor given new answers;
 //! dropping the future of a connection cancels all its calls.
@@ -17,7 +17,6 @@ mod driver;
 mod exchange;
 mod head;
 pub(crate) mod intake;
-mod mailbox;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,7 +28,6 @@ use futures_util::future::LocalBoxFuture;
 use http2_core::{Allowance, Limits, Settings, Tick};
 
 use self::driver::Driver;
-use self::mailbox::Mailbox;
 use super::Transport;
 use super::limits::TransportLimits;
 use crate::accept::connection::{Connection, End};
@@ -38,7 +36,6 @@ use crate::accept::connection::{Connection, End};
 pub(crate) struct Native {
     begun: Instant,
     buffers: RefCell<Buffers>,
-    mailbox: Mailbox,
 }
 
 /// Used by one connection at a time, while it is polled.
@@ -53,9 +50,9 @@ struct Buffers {
 // === impl Native ===
 
 impl Native {
-    /// The transport of the calling thread, which runs local tasks.
+    /// The transport of the calling thread.
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), buffers: RefCell::default(), mailbox: Mailbox::new() }
+        Self { begun: Instant::now(), buffers: RefCell::default() }
     }
 
     fn now(&self) -> Tick {

@@ -280,8 +280,7 @@ impl World {
         let payload = Bytes::from(id.to_string());
         let deadline = left.map(|left| arrived + left);
         let envelope = RequestEnvelope { payload, deadline, ..envelope(method, &[]) };
-        let begun = self.host.begin_at(envelope, arrived);
-        match self.host.at_once(begun) {
+        match self.host.begin_at(envelope, arrived) {
             Begun::Done(answer) => {
                 prop_assert_eq!(self.model.calls.get(&id), Some(&Place::Ended(Some(answer.code))))
             }

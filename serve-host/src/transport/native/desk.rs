@@ -34,8 +34,6 @@ pub(super) struct Desk {
     /// Room for a response that begins.
     room: usize,
     clock: Clock,
-    /// Who is at work on calls of the current read.
-    at_work: Option<GrpcService>,
     told: Option<Told>,
     /// Requests of the current read that their client has taken back.
     taken_back: usize,
@@ -131,7 +129,6 @@ impl Desk {
             signal: Arc::default(),
             room,
             clock: Clock::default(),
-            at_work: None,
             told: None,
             taken_back: 0,
             opened: StreamId::default(),
@@ -143,9 +140,6 @@ impl Desk {
 
     /// A read is over, and with it the moment in which its calls arrived.
     pub(super) fn end_read(&mut self) {
-        if let Some(service) = self.at_work.take() {
-            service.all_begun();
-        }
         self.clock = Clock::default();
         self.taken_back = 0;
         self.newest = self.opened;
@@ -311,7 +305,6 @@ impl Handler for Desk {
             }
             Direct::Pending(answer, charge) => {
                 let held = Held { head: head.clone(), call, _charge: charge };
-                self.at_work.get_or_insert_with(|| service.clone());
                 self.begin(stream, Exchange::call(stream, answer, held));
                 Answer::Later
             }

@@ -17,10 +17,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::desk::{Desk, cut};
 use super::exchange::{Exchange, Outcome, Part, Piece};
 use super::head::{response_head, trailers};
-use super::mailbox::Letterbox;
 use super::{Buffers, Native, SCRATCH, UNSENT, settings};
 use crate::accept::connection::{Connection as Accepted, End};
 use crate::accept::leash::Leash;
+use crate::accept::mailbox::Letterbox;
 use crate::accept::socket::Socket;
 use crate::accept::stats::Cut;
 
@@ -61,10 +61,10 @@ enum Flush {
 
 impl Driver {
     pub(super) fn new(thread: Rc<Native>, accepted: Accepted) -> Self {
-        let Accepted { socket, port, leash } = accepted;
+        let Accepted { socket, port, leash, letterbox } = accepted;
         let connection = Connection::new(&settings(port.limits()), thread.now());
         Self {
-            letterbox: thread.mailbox.open(),
+            letterbox,
             thread,
             socket,
             connection,

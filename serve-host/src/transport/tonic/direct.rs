@@ -102,11 +102,6 @@ impl GrpcService {
         }
     }
 
-    /// The calls of a read have begun, and one of them at least is pending.
-    pub(crate) fn all_begun(&self) {
-        self.shared.host.all_begun();
-    }
-
     /// Says how an answer is sent.
     pub(crate) fn render(&self, terms: &Terms, answer: Result<Answer, Refusal>) -> Rendered {
         match answer {

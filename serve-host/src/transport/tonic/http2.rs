@@ -29,7 +29,7 @@ impl Transport for Http2 {
 }
 
 async fn drive(connection: Connection) -> End {
-    let Connection { socket, port, leash } = connection;
+    let Connection { socket, port, leash, letterbox: _ } = connection;
     let streams = Streams::new(leash.clone());
     let builder = configured(port.limits(), &streams);
     let metered = Metered::new(socket.clone(), leash.clone(), &port.limits().http2);

@@ -17,13 +17,13 @@ use parking_lot::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
 
 /// The mailbox of one thread. Dropping it ends the task that empties it.
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     shared: Arc<Shared>,
     postman: AbortHandle,
 }
 
 /// The place of one connection.
-pub(super) struct Letterbox {
+pub(crate) struct Letterbox {
     slip: Arc<Slip>,
     waker: Waker,
 }
@@ -46,13 +46,14 @@ struct Slip {
 
 impl Mailbox {
     /// A mailbox of the calling thread, which runs local tasks.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let shared = Arc::<Shared>::default();
         let postman = spawn_local({
             let shared = shared.clone();
+            let mut bag = Vec::new();
             poll_fn(move |cx| {
                 shared.postman.register(cx.waker());
-                shared.deliver();
+                shared.deliver(&mut bag);
                 Poll::<()>::Pending
             })
         });
@@ -60,7 +61,7 @@ impl Mailbox {
     }
 
     /// A place for a connection of this thread.
-    pub(super) fn open(&self) -> Letterbox {
+    pub(crate) fn open(&self) -> Letterbox {
         let slip = Arc::new(Slip {
             shared: self.shared.clone(),
             is_left: AtomicBool::new(false),
@@ -80,12 +81,12 @@ impl Drop for Mailbox {
 
 impl Letterbox {
     /// Remembers how the connection is woken.
-    pub(super) fn attend(&self, connection: &Waker) {
+    pub(crate) fn attend(&self, connection: &Waker) {
         self.slip.connection.register(connection);
     }
 
     /// Wakes the connection, from any thread.
-    pub(super) fn waker(&self) -> &Waker {
+    pub(crate) fn waker(&self) -> &Waker {
         &self.waker
     }
 }
@@ -93,9 +94,9 @@ impl Letterbox {
 // === impl Shared ===
 
 impl Shared {
-    fn deliver(&self) {
-        let slips = std::mem::take(&mut *self.left.lock());
-        for slip in slips {
+    fn deliver(&self, bag: &mut Vec<Arc<Slip>>) {
+        std::mem::swap(&mut *self.left.lock(), bag);
+        for slip in bag.drain(..) {
             slip.is_left.swap(false, Ordering::AcqRel);
             slip.connection.wake();
         }
