@@ -27,6 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use self::attempt::{NodeResult, Run};
@@ -124,18 +125,27 @@ impl Executor {
         cx: &Arc<RequestContext>,
         offload: &dyn Offload,
     ) -> Result<RunOutputs, RunError> {
+        Self::drive_as(plan.mode(), plan, cx, offload).await
+    }
+
+    async fn drive_as(
+        mode: Mode,
+        plan: &Arc<ExecPlan>,
+        cx: &Arc<RequestContext>,
+        offload: &dyn Offload,
+    ) -> Result<RunOutputs, RunError> {
         check_time(cx).map_err(RunError::between_nodes)?;
         // What blocks in a nested run must not block the runs beside it.
-        let offloads = plan.blocks() && (cx.is_nested() || plan.mode() == Mode::Dataflow);
-        if plan.mode() == Mode::Straight && !offloads {
+        let offloads = plan.blocks() && (cx.is_nested() || mode == Mode::Dataflow);
+        if mode == Mode::Straight && !offloads {
             return straight::run(plan, cx, &mut vec![None; plan.slot_count()]);
         }
         let trace = RunTrace::start(plan, cx);
         let (elsewhere, all_back) = offloads.then(|| mpsc::channel(1)).unzip();
         let run = Run { plan, cx, offload, elsewhere: elsewhere.as_ref(), alone: !offloads };
-        let result = match plan.mode() {
+        let result = match mode {
             Mode::Straight | Mode::Chain => chain::walk(run).await,
-            Mode::Dataflow => dataflow::walk(run).await,
+            Mode::Dataflow => dataflow::walk(run).boxed().await,
         };
         // Work on other threads cannot be stopped, only told; the run lasts until it has ended.
         drop(elsewhere);
@@ -344,3 +354,6 @@ fn emit(plan: &ExecPlan, cx: &RequestContext, event: TraceEvent<'_>) {
         trace.event(plan, event);
     }
 }
+
+#[cfg(test)]
+mod tests;

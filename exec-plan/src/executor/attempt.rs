@@ -140,7 +140,7 @@ pub(super) fn start<'a>(
     kernel: &'a dyn AsyncKernel,
     inputs: Inputs,
     cx: &'a RequestContext,
-) -> Result<impl Future<Output = Result<Outputs, Fault>>, Fault> {
+) -> Result<impl Future<Output = Result<Outputs, Fault>> + Unpin, Fault> {
     let started = catch_unwind(AssertUnwindSafe(|| kernel.run(inputs, cx)));
     let mut waiting = started.map_err(|panic| panic_fault(&*panic))?;
     Ok(poll_fn(move |task| {

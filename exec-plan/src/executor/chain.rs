@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use futures_util::FutureExt;
 use smallvec::SmallVec;
 
 use super::attempt::{Run, fall_back, run_node, start};
@@ -74,7 +75,7 @@ async fn take_time(
     let inputs = ports.take_all();
     let watch = Watch::start(cx);
     let result = match &op.body {
-        // Without further ado, because what is moved about costs more than all the rest.
+        // Without further ado: the more futures its inputs and outputs move through, the dearer the run.
         Body::Async(kernel) if op.policy.is_plain() => {
             let started = check_types(op, &inputs).and_then(|()| start(&**kernel, inputs, cx));
             let ran = match started {
@@ -84,7 +85,7 @@ async fn take_time(
             ran.map(|outputs| (outputs, NodeEnd::Ok)).or_else(|fault| fall_back(cx, op, fault))
         }
         Body::Inline(_) | Body::Blocking(_) | Body::Async(_) => {
-            unless(stopped, run_node(run, index, inputs)).await?
+            unless(stopped, run_node(run, index, inputs).boxed()).await?
         }
     };
     if cx.cancel().is_cancelled() {
@@ -95,16 +96,14 @@ async fn take_time(
 }
 
 /// What a node ends with, unless the run is stopped before. Only a node that waits has the timer set.
-async fn unless<T>(
+fn unless<T>(
     mut stopped: Pin<&mut impl Future<Output = Fault>>,
-    node: impl Future<Output = T>,
-) -> Result<T, RunError> {
-    let mut node = pin!(node);
-    poll_fn(|task| match node.as_mut().poll(task) {
+    mut node: impl Future<Output = T> + Unpin,
+) -> impl Future<Output = Result<T, RunError>> {
+    poll_fn(move |task| match node.poll_unpin(task) {
         Poll::Ready(ended) => Poll::Ready(Ok(ended)),
         Poll::Pending => stopped.as_mut().poll(task).map(|fault| Err(RunError::between_nodes(fault))),
     })
-    .await
 }
 
 /// As many slots as most plans need.
