@@ -141,9 +141,7 @@ impl Ports<'_> {
             (self.sources.get(input), self.targets.get(output))
             && let Ok([from, to]) = self.slots.get_disjoint_mut([from as usize, to as usize])
         {
-            empty(to);
-            // A swap moves the slots as they are; a value that is taken out and put in is taken apart between.
-            std::mem::swap(from, to);
+            *to = from.take();
             return to.is_some();
         }
         self.hand_on(input, output)
