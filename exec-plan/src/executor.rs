@@ -12,9 +12,10 @@
 //!
 //! All three run other nodes by the same `steps`, and nodes that take time by `attempt`.
 //!
-//! A run ends exactly once, with its outputs or with one [`RunError`]. A panic in a kernel becomes an
-//! INTERNAL fault of its node. Cancellation is looked at before each node; the deadline before the
-//! first node and around nodes that take time. Answering the call is the kernels' business.
+//! A run ends exactly once, with its outputs or with one [`RunError`], and only when no work of it is left
+//! on another thread, so that whoever holds a permit for it holds it long enough. A panic in a kernel
+//! becomes an INTERNAL fault of its node. Cancellation is looked at before each node; the deadline before
+//! the first node and around nodes that take time. Answering the call is the kernels' business.
 
 mod attempt;
 mod chain;
@@ -81,6 +82,16 @@ pub trait Offload: Send + Sync {
 /// No other threads: every node runs where its run does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoOffload;
+
+/// Says where a run begins and ends, to whoever watches it.
+struct RunTrace<'a> {
+    plan: &'a ExecPlan,
+    cx: &'a RequestContext,
+    watch: Watch,
+}
+
+/// Since when something runs, for traced runs; the others need not know the time.
+struct Watch(Option<Instant>);
 
 // === impl Executor ===
 
@@ -245,16 +256,6 @@ impl Offload for NoOffload {
         Err(job)
     }
 }
-
-/// Says where a run begins and ends, to whoever watches it.
-struct RunTrace<'a> {
-    plan: &'a ExecPlan,
-    cx: &'a RequestContext,
-    watch: Watch,
-}
-
-/// Since when something runs, for traced runs; the others need not know the time.
-struct Watch(Option<Instant>);
 
 /// Fails once the deadline has passed. The clock is read only if there is one.
 fn check_time(cx: &RequestContext) -> Result<(), Fault> {

@@ -30,7 +30,7 @@ pub(super) struct Run<'a> {
     pub(super) plan: &'a Arc<ExecPlan>,
     pub(super) cx: &'a Arc<RequestContext>,
     pub(super) offload: &'a dyn Offload,
-    /// Held by every piece of work on another thread; the run ends when all have let go. None for plans
+    /// Held by every piece of work on another thread; the run ends when all have let go. None for runs
     /// without any.
     pub(super) elsewhere: Option<&'a mpsc::Sender<()>>,
     /// Nothing else of this run, nor of one that it belongs to, is under way or ready.
