@@ -441,11 +441,12 @@ struct Story(Mutex<Vec<(String, &'static str)>>);
 
 impl TraceSink for Story {
     fn event(&self, _plan: &ExecPlan, event: TraceEvent<'_>) {
-        let told = match event {
-            TraceEvent::NodeStarted { node } => (node.to_owned(), "started"),
-            TraceEvent::NodeEnded { node, end: NodeEnd::Skipped, .. } => (node.to_owned(), "skipped"),
-            TraceEvent::NodeEnded { node, .. } => (node.to_owned(), "ended"),
-            _ => return,
+        let told = if let TraceEvent::NodeStarted { node } = event {
+            (node.to_owned(), "started")
+        } else if let TraceEvent::NodeEnded { node, end, .. } = event {
+            (node.to_owned(), if end == NodeEnd::Skipped { "skipped" } else { "ended" })
+        } else {
+            return;
         };
         self.0.lock().unwrap().push(told);
     }

@@ -75,21 +75,19 @@ fn sum(inputs: &impl ReadInputs, count: usize) -> Value {
 
 impl Node {
     fn act(&self, cx: &RequestContext) -> Result<(), Fault> {
-        match self.act {
-            Act::FailTimes(times) if self.failed.fetch_add(1, Ordering::SeqCst) < times => {
-                Err(Fault::new(Code::Unavailable, "not now"))
-            }
-            Act::Cancel => {
-                cx.cancel().cancel();
-                Ok(())
-            }
-            Act::Panic => panic!("as told"),
-            Act::Occupy(millis) => {
-                std::thread::sleep(Duration::from_millis(millis));
-                Ok(())
-            }
-            _ => Ok(()),
+        assert!(!matches!(self.act, Act::Panic), "as told");
+        if matches!(self.act, Act::Cancel) {
+            cx.cancel().cancel();
         }
+        if let Act::Occupy(millis) = self.act {
+            std::thread::sleep(Duration::from_millis(millis));
+        }
+        if let Act::FailTimes(times) = self.act
+            && self.failed.fetch_add(1, Ordering::SeqCst) < times
+        {
+            return Err(Fault::new(Code::Unavailable, "not now"));
+        }
+        Ok(())
     }
 
     fn result(&self, inputs: &impl ReadInputs, count: usize) -> Value {
@@ -116,14 +114,15 @@ impl AsyncKernel for Node {
         let acted = self.act(cx);
         Box::pin(async move {
             acted?;
-            match self.act {
-                Act::AddAfter(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-                Act::Hang => std::future::pending().await,
-                Act::PanicLater => {
-                    tokio::task::yield_now().await;
-                    panic!("as told");
-                }
-                _ => {}
+            if let Act::AddAfter(millis) = self.act {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+            }
+            if matches!(self.act, Act::Hang) {
+                std::future::pending::<()>().await;
+            }
+            if matches!(self.act, Act::PanicLater) {
+                tokio::task::yield_now().await;
+                panic!("as told");
             }
             Ok(Outputs::one(self.result(&inputs, inputs.len())))
         })
