@@ -1,13 +1,16 @@
-//! How long a plan takes to run, for 3, 10 and 50 nodes: the run alone, and from a new call to its answer.
+//! How long a plan takes to run, for 3, 10 and 50 nodes: the run alone, and from a new call to its answer; and
+//! for 3 nodes of which one may wait, over whose kernel alone the rest is the executor's.
 //!
 //! The run alone is what the executor and the kernels cost. The rest, the making of the call, its context and
 //! the taking of the answer, is the host's; `request/without a plan` shows it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use exec_plan::{Executor, RequestContext};
+use exec_plan::{Executor, NoOffload, RequestContext};
 use kernels::{Answer, RequestEnvelope, RpcServerCall};
 
 fn executor(c: &mut Criterion) {
@@ -54,6 +57,26 @@ fn request(c: &mut Criterion) {
     group.finish();
 }
 
+fn waiting(c: &mut Criterion) {
+    let envelope = benches::envelope();
+    let mut group = c.benchmark_group("waiting");
+    for (name, turns) in [("ready", 0), ("pends once", 1)] {
+        let plan = Arc::new(benches::compile(&benches::waiting(turns)).expect("the graph is valid"));
+        group.bench_function(name, |b| {
+            b.iter_batched_ref(
+                || Arc::new(context(&envelope).1),
+                |cx| {
+                    let mut run = pin!(Executor::drive(&plan, cx, &NoOffload));
+                    let mut task = Context::from_waker(Waker::noop());
+                    while run.as_mut().poll(&mut task).is_pending() {}
+                },
+                BatchSize::NumIterations(64),
+            );
+        });
+    }
+    group.finish();
+}
+
 fn context(envelope: &RequestEnvelope) -> (Arc<RpcServerCall>, RequestContext) {
     let call = Arc::new(RpcServerCall::new(envelope.clone()));
     (call.clone(), RequestContext::new(call))
@@ -61,5 +84,5 @@ fn context(envelope: &RequestEnvelope) -> (Arc<RpcServerCall>, RequestContext) {
 
 const SIZES: [usize; 3] = [3, 10, 50];
 
-criterion_group!(all, executor, request);
+criterion_group!(all, executor, request, waiting);
 criterion_main!(all);

@@ -2,26 +2,41 @@
 //!
 //! [`Executor::run`] walks a plan on the calling thread, in order, over slots it keeps from run to
 //! run: no allocation, values moved to their last reader, payloads never copied. [`Executor::drive`]
-//! runs any plan as a future and overlaps independent nodes that wait or block.
+//! runs any plan as a future. Which walk a plan gets was settled when it was compiled:
 //!
-//! A run ends exactly once, with its outputs or with one [`RunError`]. A panic in a kernel becomes an
-//! INTERNAL fault of its node. Cancellation is looked at before each node; the deadline before the
-//! first node and around nodes that take time. Answering the call is the kernels' business.
+//! | walk | for plans in which |
+//! |---|---|
+//! | `straight` | nothing waits, and nothing could run beside what blocks |
+//! | `chain` | nodes that wait, block or may be tried again do so one after the other |
+//! | `dataflow` | at least two of them have no path between them, and overlap |
+//!
+//! All three run other nodes by the same `steps`, and nodes that take time by `attempt`.
+//!
+//! A run ends exactly once, with its outputs or with one [`RunError`], and only when no work of it is left
+//! on another thread, so that whoever holds a permit for it holds it long enough. A panic in a kernel
+//! becomes an INTERNAL fault of its node. Cancellation is looked at before each node; the deadline before
+//! the first node and around nodes that take time. Answering the call is the kernels' business.
 
 mod attempt;
+mod chain;
 mod dataflow;
+mod steps;
 mod straight;
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+
+use self::attempt::{NodeResult, Run};
 use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
 use crate::plan::{ExecPlan, Gate, Mode, Op};
 use crate::ports::{Ports, ReadInputs, Source};
-use crate::trace::TraceEvent;
+use crate::trace::{NodeEnd, TraceEvent};
 use crate::value::Value;
 
 /// Runs plans on the calling thread; keep one per thread.
@@ -68,6 +83,16 @@ pub trait Offload: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoOffload;
 
+/// Says where a run begins and ends, to whoever watches it.
+struct RunTrace<'a> {
+    plan: &'a ExecPlan,
+    cx: &'a RequestContext,
+    watch: Watch,
+}
+
+/// Since when something runs, for traced runs; the others need not know the time.
+struct Watch(Option<Instant>);
+
 // === impl Executor ===
 
 impl Executor {
@@ -94,7 +119,9 @@ impl Executor {
                 "the plan waits; it cannot run in place",
             )));
         }
-        check_deadline(cx, now)?;
+        if cx.deadline().is_some_and(|deadline| now >= deadline) {
+            return Err(RunError::between_nodes(deadline_fault()));
+        }
         self.slots.resize_with(plan.slot_count().max(self.slots.len()), || None);
         straight::run(plan, cx, &mut self.slots)
     }
@@ -109,14 +136,35 @@ impl Executor {
         cx: &Arc<RequestContext>,
         offload: &dyn Offload,
     ) -> Result<RunOutputs, RunError> {
-        check_deadline(cx, Instant::now())?;
-        match plan.mode() {
-            // What blocks in a nested run must not block the runs beside it.
-            Mode::Straight if !(cx.is_nested() && plan.blocks()) => {
-                straight::run(plan, cx, &mut vec![None; plan.slot_count()])
-            }
-            Mode::Straight | Mode::Dataflow => dataflow::run(plan, cx, offload).await,
+        Self::drive_as(plan.mode(), plan, cx, offload).await
+    }
+
+    async fn drive_as(
+        mode: Mode,
+        plan: &Arc<ExecPlan>,
+        cx: &Arc<RequestContext>,
+        offload: &dyn Offload,
+    ) -> Result<RunOutputs, RunError> {
+        check_time(cx).map_err(RunError::between_nodes)?;
+        // What blocks in a nested run must not block the runs beside it.
+        let offloads = plan.blocks() && (cx.is_nested() || mode == Mode::Dataflow);
+        if mode == Mode::Straight && !offloads {
+            return straight::run(plan, cx, &mut vec![None; plan.slot_count()]);
         }
+        let trace = RunTrace::start(plan, cx);
+        let (elsewhere, all_back) = offloads.then(|| mpsc::channel(1)).unzip();
+        let run = Run { plan, cx, offload, elsewhere: elsewhere.as_ref(), alone: !offloads };
+        let result = match mode {
+            Mode::Straight | Mode::Chain => chain::walk(run).await,
+            Mode::Dataflow => dataflow::walk(run).boxed().await,
+        };
+        // Work on other threads cannot be stopped, only told; the run lasts until it has ended.
+        drop(elsewhere);
+        if let Some(mut all_back) = all_back {
+            let _closed: Option<()> = all_back.recv().await;
+        }
+        trace.end(&result);
+        result
     }
 }
 
@@ -134,6 +182,9 @@ impl RunOutputs {
     }
 
     fn collect(plan: &ExecPlan, slots: &mut [Option<Value>]) -> Self {
+        if plan.outputs.is_empty() {
+            return Self::default();
+        }
         let mut ports = Ports { sources: &[], targets: &[], slots, constants: &plan.constants };
         let values = plan.outputs.iter().filter_map(|output| {
             ports.sources = std::slice::from_ref(&output.source);
@@ -170,6 +221,34 @@ impl std::error::Error for RunError {
     }
 }
 
+// === impl RunTrace ===
+
+impl<'a> RunTrace<'a> {
+    fn start(plan: &'a ExecPlan, cx: &'a RequestContext) -> Self {
+        emit(plan, cx, TraceEvent::RunStarted);
+        Self { plan, cx, watch: Watch::start(cx) }
+    }
+
+    fn end(self, result: &Result<RunOutputs, RunError>) {
+        if self.cx.trace().is_some() {
+            let code = result.as_ref().map_or_else(|error| error.fault.code(), |_| Code::Ok);
+            emit(self.plan, self.cx, TraceEvent::RunEnded { code, elapsed: self.watch.elapsed() });
+        }
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    fn start(cx: &RequestContext) -> Self {
+        Self(cx.trace().map(|_| Instant::now()))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.map_or(Duration::ZERO, |begun| begun.elapsed())
+    }
+}
+
 // === impl Offload ===
 
 impl Offload for NoOffload {
@@ -178,11 +257,47 @@ impl Offload for NoOffload {
     }
 }
 
-fn check_deadline(cx: &RequestContext, now: Instant) -> Result<(), RunError> {
+/// Fails once the deadline has passed. The clock is read only if there is one.
+fn check_time(cx: &RequestContext) -> Result<(), Fault> {
     match cx.deadline() {
-        Some(deadline) if now >= deadline => Err(RunError::between_nodes(deadline_fault())),
+        Some(deadline) if Instant::now() >= deadline => Err(deadline_fault()),
         _ => Ok(()),
     }
+}
+
+/// What ends a run from outside: its caller or its deadline. Sets a timer when it is first polled.
+async fn stopped(cx: &RequestContext) -> Fault {
+    let deadline = async {
+        match cx.deadline() {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cx.cancel().cancelled() => cancelled_fault(),
+        () = deadline => deadline_fault(),
+    }
+}
+
+/// Ends a node that took time: tells it, and puts its outputs into their slots.
+fn end_node(
+    plan: &ExecPlan,
+    cx: &RequestContext,
+    op: &Op,
+    elapsed: Duration,
+    result: NodeResult,
+    slots: &mut [Option<Value>],
+) -> Result<(), RunError> {
+    let end = result.as_ref().map_or_else(|fault| NodeEnd::Failed(fault.code()), |(_, end)| *end);
+    emit(plan, cx, TraceEvent::NodeEnded { node: &op.id, end, elapsed });
+    let (mut outputs, _) = result.map_err(|fault| RunError::at(op, fault))?;
+    for (value, target) in outputs.values.iter_mut().zip(plan.targets_of(op)) {
+        if let Some(slot) = target.0 {
+            slots[slot as usize] = value.take();
+        }
+    }
+    Ok(())
 }
 
 fn deadline_fault() -> Fault {
@@ -240,3 +355,6 @@ fn emit(plan: &ExecPlan, cx: &RequestContext, event: TraceEvent<'_>) {
         trace.event(plan, event);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,13 +63,18 @@ pub struct ExecPlan {
     pub(crate) outputs: Box<[PlanOutput]>,
     /// How many operations read each slot; the dataflow executor moves a value to its last reader.
     pub(crate) readers: Box<[u32]>,
+    /// The operations that take time: they wait, block or may be run again.
+    pub(crate) slow: Box<[u32]>,
+    blocks: bool,
 }
 
 /// How the executor walks a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// In order, on one thread: nothing waits, or nothing could run beside what blocks.
+    /// In order, on one thread: nothing waits, and nothing could run beside what blocks.
     Straight,
+    /// In order, waiting for each node that takes time: all that come after such a node wait for it anyway.
+    Chain,
     /// As values arrive: independent slow nodes overlap.
     Dataflow,
 }
@@ -82,6 +87,8 @@ pub(crate) struct Op {
     pub(crate) sources: Range<u32>,
     /// One per output of the signature, and one more if the node's failure is an output.
     pub(crate) targets: Range<u32>,
+    /// Whether it reads a slot through several ports.
+    pub(crate) twins: bool,
     pub(crate) gate: Gate,
     pub(crate) checks: Box<[(usize, TypeSet)]>,
     pub(crate) policy: Policy,
@@ -189,7 +196,7 @@ impl ExecPlan {
 
     /// Whether a node may occupy its thread.
     pub(crate) fn blocks(&self) -> bool {
-        self.ops.iter().any(|op| matches!(op.body, Body::Blocking(_)))
+        self.blocks
     }
 
     pub(crate) fn mode(&self) -> Mode {

@@ -137,23 +137,25 @@ impl Ports<'_> {
     /// `false` if the input carries nothing.
     #[inline]
     pub fn pass(&mut self, input: usize, output: usize) -> bool {
-        let (Some(&Source::Last(from)), Some(&Target(Some(to)))) =
+        if let (Some(&Source::Last(from)), Some(&Target(Some(to)))) =
             (self.sources.get(input), self.targets.get(output))
-        else {
-            let value = self.take(input);
-            let any = value.is_some();
-            if let Some(value) = value {
-                self.set(output, value);
-            }
-            return any;
-        };
-        let (from, to) = (from as usize, to as usize);
-        if from != to {
-            empty(&mut self.slots[to]);
-            // A swap moves the slots as they are; a value that is taken out and put in is taken apart between.
-            self.slots.swap(from, to);
+            && let Ok([from, to]) = self.slots.get_disjoint_mut([from as usize, to as usize])
+        {
+            *to = from.take();
+            return to.is_some();
         }
-        self.slots[to].is_some()
+        self.hand_on(input, output)
+    }
+
+    /// The rarer cases of [`pass`](Self::pass), out of its way.
+    #[cold]
+    fn hand_on(&mut self, input: usize, output: usize) -> bool {
+        let value = self.take(input);
+        let any = value.is_some();
+        if let Some(value) = value {
+            self.set(output, value);
+        }
+        any
     }
 
     /// Whether anything reads this output: lets a body skip work whose result nobody sees.
@@ -170,6 +172,23 @@ impl Ports<'_> {
     /// Whether the signature has no inputs.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
+    }
+
+    /// Takes all inputs, and leaves.
+    pub(crate) fn take_all(mut self) -> Inputs {
+        let inputs = (0..self.sources.len()).map(|input| self.take(input)).collect();
+        self.leave();
+        inputs
+    }
+
+    /// Empties the slots that nobody reads after these ports.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        for source in self.sources {
+            if let Source::Last(slot) | Source::Twin(slot) = *source {
+                empty(&mut self.slots[slot as usize]);
+            }
+        }
     }
 
     /// Takes back an output, so that it counts as not fired.
@@ -286,7 +305,7 @@ pub(crate) fn run_owned(
 
 /// Empties a slot, which as a rule is empty already.
 #[inline]
-pub(crate) fn empty(slot: &mut Option<Value>) {
+fn empty(slot: &mut Option<Value>) {
     if slot.is_some() {
         *slot = None;
     }

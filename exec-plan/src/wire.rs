@@ -23,7 +23,7 @@ use crate::diagnostic::{GraphErrorCode, Problem, Problems};
 use crate::document::{GraphDoc, Tree, hash};
 use crate::fault::Code;
 use crate::identity::{ContentHash, GraphName, Version};
-use crate::kernel::{BoundKernel, KernelRegistry};
+use crate::kernel::{Body, BoundKernel, KernelRegistry};
 use crate::value::{TypeSet, Value};
 
 /// A graph with every reference resolved.
@@ -167,6 +167,20 @@ pub(crate) fn wire(
     wiring.settle_fallbacks();
     wiring.require_effect();
     wiring.assemble(&order, outputs)
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// Whether a node with this body and policy may wait, block or be run again.
+    pub(crate) fn takes_time(&self, body: &Body) -> bool {
+        !matches!(body, Body::Inline(_)) || !self.is_plain()
+    }
+
+    /// Whether a node has one attempt, without a time-out of its own.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.timeout.is_none() && self.retry.is_none()
+    }
 }
 
 // === impl Wiring ===

@@ -6,15 +6,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use exec_plan::{
     AsyncKernel, BindError, Body, BoundKernel, Code, Emits, EnvKey, EnvSchema, Environment, ExecPlan,
     Executor, Fault, Fires, GraphSource, InputPort, Inputs, Job, Kernel, KernelFactory, KernelRegistry,
-    NoOffload, NodeSpec, Offload, OutputPort, Outputs, Ports, ReadInputs, RequestContext, RunError,
-    RunOutputs, Signature, Type, Value,
+    NoOffload, NodeEnd, NodeSpec, Offload, OutputPort, Outputs, Ports, ReadInputs, RequestContext, RunError,
+    RunOutputs, Signature, TraceEvent, TraceSink, Type, Value,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -32,6 +32,15 @@ struct Node {
     from: Vec<From>,
     /// Whether a failure turns into a constant, or into an output, or ends the run.
     fallback: Fallback,
+    policy: Policy,
+}
+
+/// What a node's document asks for beside a fallback. None of it changes what the node gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Policy {
+    Plain,
+    Retry,
+    Timeout,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +80,17 @@ enum From {
 type Interpreted = Result<HashMap<String, i64>, usize>;
 
 fn interpret(nodes: &[Node], env: [i64; KEYS]) -> Interpreted {
+    interpret_in_order(nodes, 0..nodes.len(), env)
+}
+
+fn interpret_in_order(
+    nodes: &[Node],
+    order: impl IntoIterator<Item = usize>,
+    env: [i64; KEYS],
+) -> Interpreted {
     let mut values: HashMap<String, i64> = HashMap::new();
-    for (index, node) in nodes.iter().enumerate() {
+    for index in order {
+        let node = &nodes[index];
         let inputs: Vec<Option<i64>> = node
             .from
             .iter()
@@ -157,6 +175,11 @@ fn document(nodes: &[Node]) -> String {
             (Work::Sum(_), Fallback::Constant(number)) => def["fallback"] = json!({ "value": number }),
             (Work::Sum(_), Fallback::Output) => def["fallback"] = json!("failed"),
             _ => {}
+        }
+        match node.policy {
+            Policy::Plain => {}
+            Policy::Retry => def["retry"] = json!({ "attempts": 2, "backoff_ms": 1, "on": ["OUT_OF_RANGE"] }),
+            Policy::Timeout => def["timeout_ms"] = json!(60_000),
         }
         defs.push(def);
         for (input, from) in node.from.iter().enumerate() {
@@ -318,9 +341,13 @@ fn context(env: [i64; KEYS]) -> RequestContext {
 }
 
 fn drive(plan: &Arc<ExecPlan>, env: [i64; KEYS], offload: &dyn Offload) -> Result<RunOutputs, RunError> {
+    drive_in(plan, context(env), offload)
+}
+
+fn drive_in(plan: &Arc<ExecPlan>, cx: RequestContext, offload: &dyn Offload) -> Result<RunOutputs, RunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(Executor::drive(plan, &Arc::new(context(env)), offload))
+    runtime.block_on(Executor::drive(plan, &Arc::new(cx), offload))
 }
 
 fn assert_agrees(
@@ -364,16 +391,89 @@ fn node(slow: bool) -> impl Strategy<Value = Node> {
     let work = prop_oneof![4 => how.prop_map(Work::Sum), 2 => Just(Work::Route), 1 => Just(Work::Join)];
     let fallback =
         prop_oneof![Just(Fallback::Fail), (1..20_i64).prop_map(Fallback::Constant), Just(Fallback::Output)];
-    (work, proptest::collection::vec(from(), 1..4), fallback).prop_map(|(work, mut from, fallback)| {
+    let policy = if slow {
+        prop_oneof![6 => Just(Policy::Plain), 1 => Just(Policy::Retry), 1 => Just(Policy::Timeout)].boxed()
+    } else {
+        Just(Policy::Plain).boxed()
+    };
+    let parts = (work, proptest::collection::vec(from(), 1..4), fallback, policy);
+    parts.prop_map(|(work, mut from, fallback, mut policy)| {
         if matches!(work, Work::Route) {
             from.truncate(1);
         }
-        Node { work, from, fallback }
+        // A clock that stands still runs as soon as all wait for other threads.
+        if matches!((work, policy), (Work::Sum(How::Blocking), Policy::Timeout)) {
+            policy = Policy::Plain;
+        }
+        Node { work, from, fallback, policy }
     })
 }
 
 fn graph(slow: bool) -> impl Strategy<Value = Vec<Node>> {
     proptest::collection::vec(node(slow), 1..24)
+}
+
+/// Graphs in which each node that takes time waits for the one before, and at least one waits.
+fn chain() -> impl Strategy<Value = Vec<Node>> {
+    (graph(true), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(
+        |(mut nodes, at, port)| {
+            let at = at.index(nodes.len());
+            nodes[at].work = Work::Sum(How::Async);
+            let mut latest = None;
+            for (index, node) in nodes.iter_mut().enumerate() {
+                let inline = matches!(node.work, Work::Sum(How::Inline) | Work::Route | Work::Join);
+                if inline && node.policy == Policy::Plain {
+                    continue;
+                }
+                if let Some(latest) = latest {
+                    node.from[0] = From::Node(latest, port.index(2));
+                }
+                latest = Some(index);
+            }
+            nodes
+        },
+    )
+}
+
+/// Writes down which nodes a run began and ended.
+#[derive(Default)]
+struct Story(Mutex<Vec<(String, &'static str)>>);
+
+impl TraceSink for Story {
+    fn event(&self, _plan: &ExecPlan, event: TraceEvent<'_>) {
+        let told = if let TraceEvent::NodeStarted { node } = event {
+            (node.to_owned(), "started")
+        } else if let TraceEvent::NodeEnded { node, end, .. } = event {
+            (node.to_owned(), if end == NodeEnd::Skipped { "skipped" } else { "ended" })
+        } else {
+            return;
+        };
+        self.0.lock().unwrap().push(told);
+    }
+}
+
+/// Runs a chain, whose nodes must be told of in the order of the plan, one after the other.
+fn drive_in_order(
+    plan: &Arc<ExecPlan>,
+    cx: RequestContext,
+    offload: &dyn Offload,
+) -> Result<RunOutputs, RunError> {
+    let story = Arc::new(Story::default());
+    let ran = drive_in(plan, cx.with_trace(Some(story.clone())), offload);
+    let told = story.0.lock().unwrap();
+    let mut told = told.iter().map(|(node, what)| (node.as_str(), *what));
+    for node in plan.explain().nodes {
+        match told.next() {
+            Some(first) if first == (&*node.id, "skipped") => {}
+            Some(first) => {
+                assert_eq!(first, (&*node.id, "started"));
+                assert_eq!(told.next(), Some((&*node.id, "ended")));
+            }
+            None => assert!(ran.is_err(), "{} was forgotten", node.id),
+        }
+    }
+    assert_eq!(told.next(), None);
+    ran
 }
 
 proptest! {
@@ -398,5 +498,20 @@ proptest! {
         let expected = interpret(&nodes, env);
         assert_agrees(&drive(&plan, env, &NoOffload), &expected, false, &text);
         assert_agrees(&drive(&plan, env, &Threads), &expected, false, &text);
+    }
+
+    #[test]
+    fn a_plan_that_waits_in_turn_agrees(nodes in chain(), env in proptest::array::uniform3(-20..20_i64)) {
+        let text = document(&nodes);
+        let plan = Arc::new(compile(&text));
+        let explain = plan.explain();
+        assert!(!explain.overlaps && explain.nodes.iter().any(|node| node.body == "async"), "no chain: {text}");
+        // The order of the plan is not the document's, but it is the only one, with one first failure.
+        let order = explain.nodes.iter().map(|node| node.id[1..].parse().unwrap());
+        let expected = interpret_in_order(&nodes, order, env);
+        let nested = context(env).nested(Arc::new(Env(env))).unwrap();
+        assert_agrees(&drive_in_order(&plan, context(env), &NoOffload), &expected, true, &text);
+        assert_agrees(&drive_in_order(&plan, nested.clone(), &NoOffload), &expected, true, &text);
+        assert_agrees(&drive_in_order(&plan, nested, &Threads), &expected, true, &text);
     }
 }

@@ -59,5 +59,11 @@ pub(crate) fn output(
 /// # Errors
 /// INTERNAL if it is not: a graph that compiles binds it.
 pub(crate) fn take(ports: &mut impl ReadInputs, input: usize) -> Result<Value, Fault> {
-    ports.take(input).ok_or_else(|| Fault::new(Code::Internal, format!("input {input} carries nothing")))
+    ports.take(input).ok_or_else(|| nothing(input))
+}
+
+/// The fault of a node whose input must be there and is not.
+#[cold]
+pub(crate) fn nothing(input: usize) -> Fault {
+    Fault::new(Code::Internal, format!("input {input} carries nothing"))
 }

@@ -114,12 +114,15 @@ impl KernelFactory for RpcServerOutput {
 impl Kernel for Respond {
     fn run(&self, ports: &mut Ports<'_>, _cx: &RequestContext) -> Result<(), Fault> {
         let code = ports.get(STATUS).map_or(Ok(self.status), status::code)?;
-        let headers = added(&self.headers, ports.take(HEADERS))?;
-        let trailers = added(&self.trailers, ports.take(TRAILERS))?;
-        let trailers = added(&trailers, ports.take(METADATA))?;
+        let headers = added(&self.headers, ports, &[HEADERS])?;
+        let trailers = added(&self.trailers, ports, &[TRAILERS, METADATA])?;
         let answer = if code == Code::Ok {
-            let payload = ports.take(PAYLOAD).map_or(Ok(Bytes::new()), json::to_text)?;
-            Answer { headers, trailers, ..Answer::ok(payload) }
+            let payload = match ports.take(PAYLOAD) {
+                Some(Value::Bytes(bytes)) => bytes,
+                Some(other) => json::to_text(other)?,
+                None => Bytes::new(),
+            };
+            Answer { code, message: String::new(), payload, details: None, headers, trailers }
         } else {
             let message = match ports.get(MESSAGE) {
                 Some(Value::Str(message)) => message.to_string(),
@@ -145,12 +148,22 @@ fn constant(members: &Map<String, Json>, pointer: &str) -> Result<Option<Arc<Met
     Ok(Some(metadata).filter(|metadata| !metadata.is_empty()).map(Arc::new))
 }
 
-/// `constant` and what an input adds to it.
-fn added(constant: &Option<Arc<Metadata>>, input: Option<Value>) -> Result<Option<Arc<Metadata>>, Fault> {
-    let input = input.map(metadata_json::from_value).transpose();
-    let input =
-        input.map_err(|error| Fault::new(Code::Internal, format!("the graph answers with {error}")))?;
-    Ok(metadata_json::concat(constant.clone(), input))
+/// `constant` and what inputs add to it, which most graphs leave unbound.
+fn added(
+    constant: &Option<Arc<Metadata>>,
+    ports: &mut Ports<'_>,
+    inputs: &[usize],
+) -> Result<Option<Arc<Metadata>>, Fault> {
+    let mut all = constant.clone();
+    for input in inputs {
+        if ports.get(*input).is_some() {
+            let more = ports.take(*input).map(metadata_json::from_value).transpose();
+            let more =
+                more.map_err(|error| Fault::new(Code::Internal, format!("the graph answers with {error}")))?;
+            all = metadata_json::concat(all, more);
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

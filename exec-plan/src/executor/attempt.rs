@@ -1,22 +1,23 @@
-//! One node of a dataflow run: its attempts, each with its time-out, the pauses between them, and the
+//! One node that takes time: its attempts, each with its time-out, the pauses between them, and the
 //! fallback after the last.
 //!
 //! A node's own time-out narrows the deadline its kernel sees. A fault is tried again only if its code
 //! is listed, attempts are left, and the pause still fits before the deadline of the call.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use serde_json::json;
 use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Offload, cancelled_fault, check_types, deadline_fault, panic_fault};
+use super::{Offload, cancelled_fault, check_time, check_types, panic_fault};
 use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
-use crate::kernel::{Body, Kernel};
+use crate::kernel::{AsyncKernel, Body, Kernel};
 use crate::plan::{ExecPlan, Op};
 use crate::ports::{Inputs, Outputs, run_owned};
 use crate::trace::NodeEnd;
@@ -29,43 +30,42 @@ pub(super) struct Run<'a> {
     pub(super) plan: &'a Arc<ExecPlan>,
     pub(super) cx: &'a Arc<RequestContext>,
     pub(super) offload: &'a dyn Offload,
-    /// Held by every piece of work on another thread; the run ends when all have let go. None for plans
+    /// Held by every piece of work on another thread; the run ends when all have let go. None for runs
     /// without any.
     pub(super) elsewhere: Option<&'a mpsc::Sender<()>>,
-    /// Nothing else of this run is under way or ready.
+    /// Nothing else of this run, nor of one that it belongs to, is under way or ready.
     pub(super) alone: bool,
 }
 
+/// How a node ended, and with which outputs.
+pub(super) type NodeResult = Result<(Outputs, NodeEnd), Fault>;
+
 /// Runs a node until it succeeds, falls back, or has failed for good.
-pub(super) async fn run_node(
-    run: Run<'_>,
-    index: usize,
-    inputs: Inputs,
-) -> Result<(Outputs, NodeEnd), Fault> {
+pub(super) async fn run_node(run: Run<'_>, index: usize, inputs: Inputs) -> NodeResult {
     let op = &run.plan.ops[index];
-    let attempts = op.policy.retry.as_ref().map_or(1, |retry| retry.attempts.get());
-    let mut pause = op.policy.retry.as_ref().map_or(Duration::ZERO, |retry| retry.backoff);
-    let mut inputs = Some(inputs);
-    for attempt in 1..=attempts {
-        let last = attempt == attempts;
-        // The values are shared, so a copy for a later attempt costs no payload.
-        let these = if last { inputs.take() } else { inputs.clone() }.unwrap_or_default();
-        let fault = match run_once(run, index, these).await {
-            Ok(outputs) => return Ok((outputs, NodeEnd::Ok)),
-            Err(fault) => fault,
-        };
-        let listed = op.policy.retry.as_ref().is_some_and(|retry| retry.on.contains(&fault.code()));
-        if last || !listed || !pause_fits(run.cx, pause) {
-            return fall_back(run.cx, op, fault);
+    if let Some(retry) = &op.policy.retry {
+        let mut pause = retry.backoff;
+        for _ in 1..retry.attempts.get() {
+            // The values are shared, so a copy for a later attempt costs no payload.
+            let fault = match run_once(run, index, inputs.clone()).await {
+                Ok(outputs) => return Ok((outputs, NodeEnd::Ok)),
+                Err(fault) => fault,
+            };
+            if !retry.on.contains(&fault.code()) || !pause_fits(run.cx, pause) {
+                return fall_back(run.cx, op, fault);
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2);
         }
-        tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2);
     }
-    Err(Fault::new(Code::Internal, "a node without attempts"))
+    match run_once(run, index, inputs).await {
+        Ok(outputs) => Ok((outputs, NodeEnd::Ok)),
+        Err(fault) => fall_back(run.cx, op, fault),
+    }
 }
 
 /// The outputs of a node that has failed for good and falls back.
-pub(super) fn fallback_outputs(op: &Op, fault: &Fault) -> Outputs {
+fn fallback_outputs(op: &Op, fault: &Fault) -> Outputs {
     match &op.policy.fallback {
         Fallback::Fail => Outputs::new(),
         Fallback::Values(values) => Outputs { values: values.iter().cloned().map(Some).collect() },
@@ -79,14 +79,13 @@ pub(super) fn fallback_outputs(op: &Op, fault: &Fault) -> Outputs {
     }
 }
 
-fn fall_back(cx: &RequestContext, op: &Op, fault: Fault) -> Result<(Outputs, NodeEnd), Fault> {
+/// What a node that has failed for good ends with.
+pub(super) fn fall_back(cx: &RequestContext, op: &Op, fault: Fault) -> NodeResult {
     // A call that nobody waits for any more, or whose time is up, does not fall back: it ends.
     if cx.cancel().is_cancelled() {
         return Err(cancelled_fault());
     }
-    if cx.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
-        return Err(deadline_fault());
-    }
+    check_time(cx)?;
     if matches!(op.policy.fallback, Fallback::Fail) {
         return Err(fault);
     }
@@ -132,16 +131,26 @@ async fn run_body(
             Ok(done) => done.await.unwrap_or_else(|_| Err(cancelled_fault())),
             Err(inputs) => run_here(run.plan, op, &**kernel, inputs, cx),
         },
-        Body::Async(kernel) => {
-            let started = catch_unwind(AssertUnwindSafe(|| kernel.run(inputs, cx)));
-            let waiting = started.map_err(|panic| panic_fault(&*panic))?;
-            AssertUnwindSafe(waiting).catch_unwind().await.unwrap_or_else(|panic| Err(panic_fault(&*panic)))
-        }
+        Body::Async(kernel) => start(&**kernel, inputs, cx)?.await,
     }
 }
 
+/// Starts a kernel that waits.
+pub(super) fn start<'a>(
+    kernel: &'a dyn AsyncKernel,
+    inputs: Inputs,
+    cx: &'a RequestContext,
+) -> Result<impl Future<Output = Result<Outputs, Fault>> + Unpin, Fault> {
+    let started = catch_unwind(AssertUnwindSafe(|| kernel.run(inputs, cx)));
+    let mut waiting = started.map_err(|panic| panic_fault(&*panic))?;
+    Ok(poll_fn(move |task| {
+        catch_unwind(AssertUnwindSafe(|| waiting.as_mut().poll(task)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(panic_fault(&*panic))))
+    }))
+}
+
 /// Runs an inline or blocking kernel on this thread.
-pub(super) fn run_here(
+fn run_here(
     plan: &ExecPlan,
     op: &Op,
     kernel: &dyn Kernel,

@@ -1,36 +1,27 @@
-//! The dataflow walk: a node starts as soon as all that feed it have ended, and nodes that wait or
-//! block overlap.
+//! The dataflow walk: a node starts as soon as all that feed it have ended, and nodes that take time overlap.
 //!
 //! Ready nodes start in the order of the plan, so that a run of inline nodes is as deterministic here
-//! as in the straight walk. Invariant: the future ends only when no work of this run is left on another
-//! thread, so that whoever holds a permit for the run holds it long enough.
+//! as in the straight walk.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use smallvec::SmallVec;
 
-use super::attempt::{Run, run_here, run_node};
+use super::attempt::{NodeResult, Run, run_node};
 use super::{
-    Offload, RunError, RunOutputs, cancelled_fault, check_deadline, check_types, deadline_fault, emit,
-    may_run,
+    RunError, RunOutputs, Watch, cancelled_fault, check_time, emit, end_node, may_run, steps, stopped,
 };
-use crate::context::RequestContext;
-use crate::fault::{Code, Fault};
-use crate::kernel::Body;
-use crate::plan::{ExecPlan, Op};
-use crate::ports::{Inputs, Outputs, Source};
-use crate::trace::{NodeEnd, TraceEvent};
+use crate::plan::Op;
+use crate::ports::{Inputs, Ports, Source};
+use crate::trace::TraceEvent;
 use crate::value::Value;
-use crate::wire::Fallback;
-
-type NodeResult = Result<(Outputs, NodeEnd), Fault>;
 
 /// A run in progress.
 struct Walk<'a> {
@@ -44,27 +35,12 @@ struct Walk<'a> {
     running: FuturesUnordered<BoxFuture<'a, (u32, Duration, NodeResult)>>,
 }
 
-/// Runs a plan as a future.
-pub(super) async fn run(
-    plan: &Arc<ExecPlan>,
-    cx: &Arc<RequestContext>,
-    offload: &dyn Offload,
-) -> Result<RunOutputs, RunError> {
-    let begun = Instant::now();
-    emit(plan, cx, TraceEvent::RunStarted);
-    let (elsewhere, all_back) = plan.blocks().then(|| mpsc::channel(1)).unzip();
-    let result = {
-        let mut walk = Walk::new(Run { plan, cx, offload, elsewhere: elsewhere.as_ref(), alone: false });
-        walk.finish().await
-    };
-    // Work on other threads cannot be stopped, only told; the run lasts until it has ended.
-    drop(elsewhere);
-    if let Some(mut all_back) = all_back {
-        let _closed: Option<()> = all_back.recv().await;
-    }
-    let code = result.as_ref().map_or_else(|error| error.fault.code(), |_| Code::Ok);
-    emit(plan, cx, TraceEvent::RunEnded { code, elapsed: begun.elapsed() });
-    result
+/// Where the inputs of an operation are, by what has been read so far.
+type Sources = SmallVec<[Source; 8]>;
+
+/// Runs a plan to its end.
+pub(super) async fn walk(run: Run<'_>) -> Result<RunOutputs, RunError> {
+    Walk::new(run).finish().await
 }
 
 // === impl Walk ===
@@ -73,42 +49,20 @@ impl<'a> Walk<'a> {
     fn new(run: Run<'a>) -> Self {
         let plan = run.plan;
         let mut slots = vec![None; plan.slot_count()];
-        for (key, slot) in &plan.env {
-            slots[*slot as usize] = Some(run.cx.environment().clone().value(key));
-        }
+        steps::load_environment(plan, run.cx, &mut slots);
         let waits_for: Vec<u32> = plan.ops.iter().map(|op| op.predecessors).collect();
         let ready = (0u32..)
             .zip(&waits_for)
             .filter(|(_, left)| **left == 0)
             .map(|(index, _)| Reverse(index))
             .collect();
-        Self {
-            run,
-            slots,
-            readers: plan.readers.to_vec(),
-            waits_for,
-            ready,
-            running: FuturesUnordered::new(),
-        }
+        let readers = plan.readers.to_vec();
+        Self { run, slots, readers, waits_for, ready, running: FuturesUnordered::new() }
     }
 
     async fn finish(&mut self) -> Result<RunOutputs, RunError> {
         let cx = self.run.cx;
-        let deadline = async {
-            match cx.deadline() {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut stopped = std::pin::pin!(
-            async {
-                tokio::select! {
-                    () = cx.cancel().cancelled() => cancelled_fault(),
-                    () = deadline => deadline_fault(),
-                }
-            }
-            .fuse()
-        );
+        let mut stopped = pin!(stopped(cx));
         loop {
             self.start_ready()?;
             if self.running.is_empty() {
@@ -121,8 +75,10 @@ impl<'a> Walk<'a> {
                     if cx.cancel().is_cancelled() {
                         return Err(RunError::between_nodes(cancelled_fault()));
                     }
-                    check_deadline(cx, Instant::now())?;
-                    self.end(index, elapsed, result)?;
+                    check_time(cx).map_err(RunError::between_nodes)?;
+                    let op = &self.run.plan.ops[index as usize];
+                    end_node(self.run.plan, cx, op, elapsed, result, &mut self.slots)?;
+                    self.release_successors(op);
                 }
                 fault = &mut stopped => return Err(RunError::between_nodes(fault)),
             }
@@ -130,7 +86,7 @@ impl<'a> Walk<'a> {
         Ok(RunOutputs::collect(self.run.plan, &mut self.slots))
     }
 
-    /// Starts every node that is ready; those that neither wait nor block also end here.
+    /// Starts every node that is ready; those that take no time also end here.
     fn start_ready(&mut self) -> Result<(), RunError> {
         while let Some(Reverse(index)) = self.ready.pop() {
             let (plan, cx) = (self.run.plan, self.run.cx);
@@ -138,80 +94,57 @@ impl<'a> Walk<'a> {
             if cx.cancel().is_cancelled() {
                 return Err(RunError::between_nodes(cancelled_fault()));
             }
-            if !may_run(op, plan.sources_of(op), &self.slots) {
-                self.collect(op);
-                emit(
-                    plan,
-                    cx,
-                    TraceEvent::NodeEnded { node: &op.id, end: NodeEnd::Skipped, elapsed: Duration::ZERO },
-                );
-                self.release_successors(op);
+            let runs = may_run(op, plan.sources_of(op), &self.slots);
+            let sources = &*self.read(op);
+            let slots = &mut self.slots;
+            let mut ports = Ports { sources, targets: &[], slots, constants: &plan.constants };
+            if !runs {
+                steps::skipped(plan, cx, op);
+                ports.leave();
+            } else if op.policy.takes_time(&op.body) {
+                emit(plan, cx, TraceEvent::NodeStarted { node: &op.id });
+                check_time(cx).map_err(|fault| RunError::at(op, fault))?;
+                let inputs = ports.take_all();
+                self.start(index, inputs);
                 continue;
-            }
-            let inputs = self.collect(op);
-            emit(plan, cx, TraceEvent::NodeStarted { node: &op.id });
-            if let (Body::Inline(kernel), None, None, Fallback::Fail) =
-                (&op.body, op.policy.timeout, &op.policy.retry, &op.policy.fallback)
-            {
-                let begun = Instant::now();
-                let ran = check_types(op, &inputs).and_then(|()| run_here(plan, op, &**kernel, inputs, cx));
-                self.end(index, begun.elapsed(), ran.map(|outputs| (outputs, NodeEnd::Ok)))?;
             } else {
-                check_deadline(cx, Instant::now()).map_err(|error| RunError::at(op, error.fault))?;
-                // Alone, a node that blocks may as well do it here.
-                let alone = self.running.is_empty() && self.ready.is_empty() && !cx.is_nested();
-                self.running.push(Self::start(Run { alone, ..self.run }, index, inputs));
+                steps::run_one(plan, cx, index as usize, sources, slots)?;
             }
+            self.release_successors(op);
         }
         Ok(())
     }
 
-    fn start(run: Run<'a>, index: u32, inputs: Inputs) -> BoxFuture<'a, (u32, Duration, NodeResult)> {
-        async move {
-            let begun = Instant::now();
+    /// Starts a node that takes time.
+    fn start(&mut self, index: u32, inputs: Inputs) {
+        // Alone, a node that blocks may as well do it here.
+        let alone = self.running.is_empty() && self.ready.is_empty() && !self.run.cx.is_nested();
+        let run = Run { alone, ..self.run };
+        let node = async move {
+            let watch = Watch::start(run.cx);
             let result = run_node(run, index as usize, inputs).await;
-            (index, begun.elapsed(), result)
-        }
-        .boxed()
+            (index, watch.elapsed(), result)
+        };
+        self.running.push(node.boxed());
     }
 
-    /// Takes a node's inputs out of the slots: moved for the last reader, shared for the others.
-    fn collect(&mut self, op: &Op) -> Inputs {
-        let plan = self.run.plan;
-        plan.sources_of(op)
-            .iter()
+    /// Counts the reads of an operation. A value is moved to whoever happens to read it last.
+    fn read(&mut self, op: &Op) -> Sources {
+        let sources = self.run.plan.sources_of(op).iter();
+        sources
             .map(|source| match *source {
-                Source::Unbound => None,
-                Source::Const(constant) => Some(plan.constants[constant as usize].clone()),
+                Source::Unbound | Source::Const(_) => *source,
                 Source::Last(slot) | Source::Shared(slot) | Source::Twin(slot) => {
                     let left = &mut self.readers[slot as usize];
                     *left -= 1;
-                    let slot = &mut self.slots[slot as usize];
-                    if *left == 0 { slot.take() } else { slot.clone() }
+                    match *left {
+                        0 if op.twins => Source::Twin(slot),
+                        0 => Source::Last(slot),
+                        _ => Source::Shared(slot),
+                    }
                 }
             })
             .collect()
-    }
-
-    fn end(&mut self, index: u32, elapsed: Duration, result: NodeResult) -> Result<(), RunError> {
-        let (plan, cx) = (self.run.plan, self.run.cx);
-        let op = &plan.ops[index as usize];
-        let (outputs, end) = match result {
-            Ok(ended) => ended,
-            Err(fault) => {
-                let end = NodeEnd::Failed(fault.code());
-                emit(plan, cx, TraceEvent::NodeEnded { node: &op.id, end, elapsed });
-                return Err(RunError::at(op, fault));
-            }
-        };
-        emit(plan, cx, TraceEvent::NodeEnded { node: &op.id, end, elapsed });
-        for (value, target) in outputs.values.into_iter().zip(plan.targets_of(op)) {
-            if let Some(slot) = target.0 {
-                self.slots[slot as usize] = value;
-            }
-        }
-        self.release_successors(op);
-        Ok(())
     }
 
     fn release_successors(&mut self, op: &Op) {

@@ -44,7 +44,10 @@ impl ExecPlan {
         let mut seen = vec![0; slots.readers.len()];
         let mut arrays = Arrays { read_at: vec![u32::MAX; slots.readers.len()], ..Arrays::default() };
         let neighbours = neighbours(&graph.nodes);
-        let mode = mode(&graph.nodes, &neighbours.successors);
+        let mode = mode(&graph.nodes);
+        let slow: Vec<u32> =
+            (0..).zip(&graph.nodes).filter(|(_, node)| takes_time(node)).map(|(index, _)| index).collect();
+        let blocks = graph.nodes.iter().any(|node| matches!(node.bound.body, Body::Blocking(_)));
         let answers = graph.nodes.iter().any(|node| node.bound.signature.answers);
         let cost: Duration = graph.nodes.iter().map(|node| node.bound.signature.cost).sum();
         let inline = graph.nodes.iter().all(|node| matches!(node.bound.body, Body::Inline(_)))
@@ -69,7 +72,7 @@ impl ExecPlan {
         for ((index, node), ((successors, predecessors), gate)) in
             graph.nodes.into_iter().enumerate().zip(edges)
         {
-            let sources = arrays.push_sources(&node.inputs, &slots, &mut seen);
+            let (sources, twins) = arrays.push_sources(&node.inputs, &slots, &mut seen);
             let targets = arrays.push_targets(&slots.of_output[index]);
             let signature = node.bound.signature;
             let names = PortNames {
@@ -82,6 +85,7 @@ impl ExecPlan {
                 body: node.bound.body,
                 sources,
                 targets,
+                twins,
                 gate,
                 checks: node.checks.into(),
                 policy: node.policy,
@@ -119,6 +123,8 @@ impl ExecPlan {
             env,
             outputs,
             readers: slots.readers.into(),
+            slow: slow.into(),
+            blocks,
         }
     }
 }
@@ -168,20 +174,23 @@ impl Slots {
 // === impl Arrays ===
 
 impl Arrays {
-    fn push_sources(&mut self, wires: &[Wire], slots: &Slots, seen: &mut [u32]) -> Range<u32> {
+    /// Where the sources of one operation are, and whether two of them are one slot.
+    fn push_sources(&mut self, wires: &[Wire], slots: &Slots, seen: &mut [u32]) -> (Range<u32>, bool) {
         let start = index_u32(self.sources.len());
+        let mut twins = false;
         for wire in wires {
             let mut source = self.source(wire, slots, seen);
             if let Source::Last(slot) | Source::Shared(slot) = source {
                 // The first of two ports on one slot must not empty it before the other is read.
                 let again = std::mem::replace(&mut self.read_at[slot as usize], start) == start;
+                twins |= again;
                 if again && source == Source::Last(slot) {
                     source = Source::Twin(slot);
                 }
             }
             self.sources.push(source);
         }
-        start..index_u32(self.sources.len())
+        (start..index_u32(self.sources.len()), twins)
     }
 
     fn push_targets(&mut self, slots: &[Option<u32>]) -> Range<u32> {
@@ -230,34 +239,38 @@ fn neighbours(nodes: &[WiredNode]) -> Neighbours {
     Neighbours { successors, predecessors }
 }
 
-/// Straight unless something waits, may be tried again, or blocks beside something else that is slow.
-fn mode(nodes: &[WiredNode], successors: &[Vec<u32>]) -> Mode {
-    let waits = |node: &WiredNode| {
-        matches!(node.bound.body, Body::Async(_))
-            || node.policy.timeout.is_some()
-            || node.policy.retry.is_some()
-    };
-    if nodes.iter().any(waits) {
-        return Mode::Dataflow;
+/// Straight unless something waits or may be tried again; dataflow only if two nodes that take time have no path
+/// between them.
+fn mode(nodes: &[WiredNode]) -> Mode {
+    let waits = |node: &WiredNode| matches!(node.bound.body, Body::Async(_)) || !node.policy.is_plain();
+    if !is_chain(nodes) {
+        Mode::Dataflow
+    } else if nodes.iter().any(waits) {
+        Mode::Chain
+    } else {
+        Mode::Straight
     }
-    let blocks: Vec<usize> =
-        (0..nodes.len()).filter(|index| matches!(nodes[*index].bound.body, Body::Blocking(_))).collect();
-    // Blocking nodes that form a chain gain nothing from overlap; two without a path between them do.
-    let chained = blocks.windows(2).all(|pair| reaches(successors, pair[0], pair[1]));
-    if chained { Mode::Straight } else { Mode::Dataflow }
 }
 
-fn reaches(successors: &[Vec<u32>], from: usize, to: usize) -> bool {
-    let mut reached = vec![false; to + 1];
-    reached[from] = true;
-    for index in from..to {
-        if reached[index] {
-            for next in successors[index].iter().map(|next| *next as usize).filter(|next| *next <= to) {
-                reached[next] = true;
-            }
+/// Whether all that come after a node that takes time wait for it.
+fn is_chain(nodes: &[WiredNode]) -> bool {
+    let mut latest = None;
+    nodes.iter().enumerate().all(|(index, node)| {
+        let feeder = node.inputs.iter().filter_map(|wire| match *wire {
+            Wire::Node { node, .. } => Some(node),
+            Wire::Env(_) | Wire::Const(_) | Wire::Unbound => None,
+        });
+        // What is fed by a later node than the slow one is fed by one that waits for it.
+        let waits_for_latest = feeder.max() >= latest;
+        if takes_time(node) {
+            latest = Some(index);
         }
-    }
-    reached[to]
+        waits_for_latest
+    })
+}
+
+fn takes_time(node: &WiredNode) -> bool {
+    node.policy.takes_time(&node.bound.body)
 }
 
 /// Which nodes are not certain to run. Conservative for joins: one counts as certain only if one of

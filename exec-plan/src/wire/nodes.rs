@@ -78,6 +78,10 @@ impl Draft {
     pub(super) fn output(&self, output: usize) -> Option<&OutputPort> {
         self.bound.as_ref()?.signature.outputs.get(output)
     }
+
+    pub(super) fn takes_time(&self) -> bool {
+        self.bound.as_ref().is_some_and(|bound| self.policy.takes_time(&bound.body))
+    }
 }
 
 // === impl Wiring ===

@@ -1,18 +1,24 @@
 //! The order in which nodes run.
+//!
+//! A node that takes time comes after those that do not and need not wait for it: what it delays then waits
+//! for its outcome anyway.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Wiring;
+use super::nodes::Draft;
 
 // === impl Wiring ===
 
 impl Wiring<'_, '_> {
-    /// The nodes, each after those that feed it, otherwise as in the document. Nodes that wait for each
-    /// other, which is reported, and those behind them are left out.
+    /// The nodes, each after those that feed it, nodes that take time as late as the others let them,
+    /// otherwise as in the document. Nodes that wait for each other, which is reported, and those behind them
+    /// are left out.
     pub(super) fn order(&mut self) -> Vec<usize> {
         let count = self.drafts.len();
-        if self.edges.iter().all(|edge| edge.from < edge.to) {
+        let slow: Vec<bool> = self.drafts.iter().map(Draft::takes_time).collect();
+        if !slow.contains(&true) && self.edges.iter().all(|edge| edge.from < edge.to) {
             return (0..count).collect();
         }
         let mut waiting_for = vec![0_u32; count];
@@ -31,16 +37,17 @@ impl Wiring<'_, '_> {
             readers[*place as usize] = edge.to;
             *place += 1;
         }
-        let mut ready: BinaryHeap<Reverse<usize>> =
-            (0..count).filter(|node| waiting_for[*node] == 0).map(Reverse).collect();
+        let rank = |node: usize| Reverse((slow[node], node));
+        let mut ready: BinaryHeap<Reverse<(bool, usize)>> =
+            (0..count).filter(|node| waiting_for[*node] == 0).map(rank).collect();
         let mut order = Vec::with_capacity(count);
-        while let Some(Reverse(node)) = ready.pop() {
+        while let Some(Reverse((_, node))) = ready.pop() {
             order.push(node);
             for reader in &readers[first_reader[node] as usize..first_reader[node + 1] as usize] {
                 let reader = *reader as usize;
                 waiting_for[reader] -= 1;
                 if waiting_for[reader] == 0 {
-                    ready.push(Reverse(reader));
+                    ready.push(rank(reader));
                 }
             }
         }

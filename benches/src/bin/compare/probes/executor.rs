@@ -5,12 +5,14 @@
 //! run the plan, so that whatever happens once cancels out.
 
 use std::hint::black_box;
+use std::pin::pin;
 use std::process::Command;
 use std::sync::Arc;
+use std::task::{Context as Task, Poll, Waker};
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use exec_plan::{ExecPlan, Executor, RequestContext};
+use exec_plan::{ExecPlan, Executor, NoOffload, RequestContext};
 use kernels::{Answer, RpcServerCall};
 
 use crate::counter;
@@ -28,37 +30,59 @@ pub(crate) fn findings(rounds: usize) -> anyhow::Result<Vec<Finding>> {
     }
     let counter =
         counter::build().inspect_err(|error| say(&format!("LEFT OUT: allocations: {error:#}"))).ok();
-    for nodes in [3, 50] {
+    for (what, nodes, bound) in COUNTS {
         let allocations = match &counter {
             Some(counter) => Some(Spread::single(allocations(counter, nodes)?)),
             None => None,
         };
-        let what = format!("allocations of a run of {nodes} nodes");
-        findings.push(Finding::new("G8", what, allocations, "", Bound::AtMost(0.0)));
+        findings.push(Finding::new("G8", what, allocations, "", Bound::AtMost(bound)));
     }
     Ok(findings)
 }
 
+/// Which runs' allocations are counted, and how many there may be. That of a run that waits is its kernel's.
+pub(crate) const COUNTS: [(&str, usize, f64); 3] = [
+    ("allocations of a run of 3 nodes", 3, 0.0),
+    ("allocations of a run of 50 nodes", 50, 0.0),
+    ("allocations of a run that waits", WAITING, 1.0),
+];
+
+/// Stands for the plan that waits, where others are named by the number of their nodes.
+const WAITING: usize = 1;
+
 /// Makes `runs` calls and runs a plan of `nodes` nodes on each; without nodes, only answers them.
 pub(crate) fn execute(nodes: usize, runs: u32) -> anyhow::Result<()> {
-    let plan = if nodes == 0 { None } else { Some(plan(nodes)?) };
+    let plan = if nodes == 0 { None } else { Some(Arc::new(plan(nodes)?)) };
     let envelope = benches::envelope();
     let mut executor = Executor::new();
     let now = Instant::now();
     for _ in 0..runs {
         let call = Arc::new(RpcServerCall::new(envelope.clone()));
-        let cx = RequestContext::new(call.clone());
-        match &plan {
-            Some(plan) => drop(executor.run(plan, &cx, now).map_err(|error| anyhow::anyhow!("{error}"))?),
-            None => call.answer(Answer::ok(envelope.payload.clone()))?,
-        }
-        black_box(call.take_answer());
+        let cx = Arc::new(RequestContext::new(call.clone()));
+        let ran = match &plan {
+            Some(plan) if nodes == WAITING => to_end(Executor::drive(plan, &cx, &NoOffload)).map(drop),
+            Some(plan) => executor.run(plan, &cx, now).map(drop),
+            None => Ok(call.answer(Answer::ok(envelope.payload.clone()))?),
+        };
+        ran.map_err(|error| anyhow::anyhow!("{error}"))?;
+        ensure!(black_box(call.take_answer()).is_some(), "a run gave no answer");
     }
     Ok(())
 }
 
+/// Polls a future until it is ready, which it is without anybody's help.
+fn to_end<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
+            return output;
+        }
+    }
+}
+
 fn plan(nodes: usize) -> anyhow::Result<ExecPlan> {
-    benches::compile(&benches::chain(nodes)).map_err(|errors| anyhow::anyhow!("{errors}"))
+    let source = if nodes == WAITING { benches::waiting(1) } else { benches::chain(nodes) };
+    benches::compile(&source).map_err(|errors| anyhow::anyhow!("{errors}"))
 }
 
 /// Nanoseconds of one run: the middle of many batches.
