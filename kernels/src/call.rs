@@ -171,6 +171,7 @@ impl RpcServerCall {
         self.end(Standing::Closed(why), answer)
     }
 
+    #[inline]
     fn end(&self, standing: Standing, answer: Answer) -> Result<(), AnswerError> {
         let mut state = self.state.lock();
         match state.standing {
