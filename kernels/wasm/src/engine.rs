@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use parking_lot::Mutex;
-use wasmtime::{Config, InstanceAllocationStrategy, Linker, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{
+    Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 pub(crate) use self::budget::{Budget, Claim, Evict};
 pub(crate) use self::ticker::TICK;
@@ -103,6 +105,9 @@ const TABLE_KEEP_RESIDENT: usize = 16 << 10;
 /// The stack of a call: that of wasm, and what the host's own functions need on top of it.
 const ASYNC_STACK: usize = 2 << 20;
 
+/// The guard behind the memory of a guest that is primed, in bytes.
+const PRIMING_GUARD: u64 = 64 << 10;
+
 // === impl Engine ===
 
 impl Engine {
@@ -111,13 +116,37 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] says what this machine refuses.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let instances = options.max_instances.clamp(1, MOST_INSTANCES);
-        let (wasm, allocation) = pooled_or_not(instances)?;
+        let (wasm, allocation) = pooled_or_not(options.instances())?;
+        Self::around(wasm, allocation, options)
+    }
+
+    /// An engine for one instance, which runs a guest that is to be primed: compiled in haste, and with little
+    /// reserved, for a process that may not have much.
+    pub(crate) fn for_priming() -> Result<Self, EngineError> {
+        let mut config = config();
+        config
+            .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+            .parallel_compilation(false)
+            .cranelift_opt_level(OptLevel::None)
+            .memory_reservation(MEMORY_BYTES as u64)
+            .memory_reservation_for_growth(0)
+            .memory_guard_size(PRIMING_GUARD);
+        let wasm = wasmtime::Engine::new(&config);
+        let wasm = wasm.map_err(|error| EngineError::Setup(format!("{error:#}")))?;
+        let allocation = Allocation::OnDemand { why: "a guest is primed".to_owned() };
+        Self::around(wasm, allocation, EngineOptions { max_instances: 1, ..EngineOptions::default() })
+    }
+
+    fn around(
+        wasm: wasmtime::Engine,
+        allocation: Allocation,
+        options: EngineOptions,
+    ) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
         let driver = Driver::new(&wasm).map_err(setup)?;
         let mut linker = Linker::new(&wasm);
         wasi::link(&mut linker).map_err(setup)?;
-        let budget = Budget::new(instances);
+        let budget = Budget::new(options.instances());
         let cache = options.cache.map(|dir| Cache::open(dir, &wasm)).transpose();
         Ok(Self(Arc::new(Shared {
             lane: Lane::new(options.overrun_slots.max(1)),
@@ -170,6 +199,14 @@ impl fmt::Debug for Engine {
             .field("allocation", &self.0.allocation)
             .field("live_instances", &self.live_instances())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl EngineOptions ===
+
+impl EngineOptions {
+    fn instances(&self) -> u32 {
+        self.max_instances.clamp(1, MOST_INSTANCES)
     }
 }
 
