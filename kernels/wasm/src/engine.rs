@@ -16,7 +16,8 @@ use std::{fmt, io};
 
 use parking_lot::Mutex;
 use wasmtime::{
-    Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
+    Config, Enabled, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig,
+    WasmBacktraceDetails,
 };
 
 pub(crate) use self::budget::{Budget, Claim, Evict};
@@ -96,7 +97,11 @@ pub(crate) struct Shared {
 /// The most live instances an engine can be set up for.
 const MOST_INSTANCES: u32 = 4_096;
 
-/// Dirty memory of an instance that is wiped by hand rather than given back to the system, in bytes.
+/// Dirty memory of an instance that is wiped by hand rather than given back to the system, in bytes, where the
+/// system (Linux from 6.7 on) tells which pages are dirty. What a guest in Go writes in a call, twice over.
+const KEEP_DIRTY_RESIDENT: usize = 1 << 20;
+
+/// The same where it does not: the first so many bytes are wiped, whether they are dirty or not.
 const KEEP_RESIDENT: usize = 256 << 10;
 
 /// The same for its tables.
@@ -262,6 +267,8 @@ fn config() -> Config {
 }
 
 fn pool(instances: u32) -> PoolingAllocationConfig {
+    let finds_dirty_pages = PoolingAllocationConfig::is_pagemap_scan_available();
+    let keep_resident = if finds_dirty_pages { KEEP_DIRTY_RESIDENT } else { KEEP_RESIDENT };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(instances)
         // Each guest has a driver beside it, an instance without memory or tables.
@@ -273,7 +280,8 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(TABLES)
         .max_memory_size(MEMORY_BYTES)
         .table_elements(TABLE_ELEMENTS)
-        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .linear_memory_keep_resident(keep_resident)
+        .pagemap_scan(Enabled::Auto)
         .table_keep_resident(TABLE_KEEP_RESIDENT);
     pool
 }
