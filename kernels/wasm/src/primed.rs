@@ -11,6 +11,7 @@
 //! a sample asks of other services.
 
 mod job;
+mod lean;
 mod snapshot;
 
 use std::sync::Arc;
@@ -101,6 +102,17 @@ struct Subject {
     until: Instant,
 }
 
+// === impl Priming ===
+
+impl Priming {
+    /// What the code of a module is kept under that is primed in this way; see
+    /// [`Engine::keep_compiled`](crate::Engine::keep_compiled).
+    pub fn digest(&self, wasm: &Bytes, abi: Abi) -> [u8; 32] {
+        let (wasm, priming) = (wasm.clone(), self.clone());
+        Job { wasm, abi, limits: Limits::default(), priming }.digest()
+    }
+}
+
 /// The module of a job as it is after its samples. Runs the guest, on this thread.
 ///
 /// # Errors
@@ -114,7 +126,7 @@ pub(crate) fn prime(job: &Job) -> Result<Vec<u8>, PrimingError> {
     let module = wasmtime::Module::new(&engine.0.wasm, &instrumented).map_err(state)?;
     drop(instrumented);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    runtime.map_err(|error| machine(&error))?.block_on(async {
+    let snapshot = runtime.map_err(|error| machine(&error))?.block_on(async {
         let options = LoadOptions { name: "primed".into(), abi: job.abi, limits: job.limits.clone() };
         let loaded = |error| PrimingError::Load(Box::new(error));
         engine.start_clock().map_err(|error| machine(&error))?;
@@ -131,7 +143,9 @@ pub(crate) fn prime(job: &Job) -> Result<Vec<u8>, PrimingError> {
         }
         let (store, guest) = instance.parts();
         wizer.snapshot(&context, &mut Kept { store, guest }).await.map_err(state)
-    })
+    })?;
+    let module = lean::lean(&snapshot).map_err(|error| PrimingError::State(error.to_string()))?;
+    Ok(module.into_owned())
 }
 
 // === impl Subject ===
@@ -175,16 +189,5 @@ impl Subject {
             envelope::decode(result)?;
         }
         Ok(())
-    }
-}
-
-// === impl Priming ===
-
-impl Priming {
-    /// What the code of a module is kept under that is primed in this way; see
-    /// [`Engine::keep_compiled`](crate::Engine::keep_compiled).
-    pub fn digest(&self, wasm: &Bytes, abi: Abi) -> [u8; 32] {
-        let (wasm, priming) = (wasm.clone(), self.clone());
-        Job { wasm, abi, limits: Limits::default(), priming }.digest()
     }
 }

@@ -118,6 +118,18 @@ async fn memory_that_grew_is_kept() {
 }
 
 #[tokio::test]
+async fn data_that_code_asks_for_by_number_is_found() {
+    let extras = r#"(data (i32.const 40) "x") (data $late "okra")"#;
+    let body = r#"
+      (local.set $out (call $allocate (i32.const 4)))
+      (memory.init $late (local.get $out) (i32.const 0) (i32.const 4))
+      (i64.or (i64.shl (i64.extend_i32_u (local.get $out)) (i64.const 32)) (i64.const 4))"#;
+    let engine = crate::workshop::engine();
+    let guest = primed(&engine, module("", extras, body), &["a"]).await;
+    assert_eq!(ask_fresh(&guest, "m").await, "okra");
+}
+
+#[tokio::test]
 async fn instances_side_by_side_share_nothing() {
     let engine = crate::workshop::engine();
     let guest = primed(&engine, counter(), &["a"]).await;
