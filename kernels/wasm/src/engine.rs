@@ -98,7 +98,7 @@ pub(crate) struct Shared {
 const MOST_INSTANCES: u32 = 4_096;
 
 /// Dirty memory of an instance that is wiped by hand rather than given back to the system, in bytes, where the
-/// system (Linux from 6.7 on) tells which pages are dirty. What a guest in Go writes in a call, twice over.
+/// system (Linux from 6.7 on) tells which pages are dirty: room for what a guest in Go writes from its start to its first answer.
 const KEEP_DIRTY_RESIDENT: usize = 1 << 20;
 
 /// The same where it does not: the first so many bytes are wiped, whether they are dirty or not.

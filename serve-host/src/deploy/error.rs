@@ -94,9 +94,11 @@ fn load_prefix(error: &SourceError) -> &'static str {
 
 /// The words of the original before what it says of a guest.
 fn guest_prefix(error: &LoadError) -> &'static str {
-    match error {
-        LoadError::Compile(CompileError::Priming(_)) => "failed to deploy to runtime: failed to prime: ",
-        LoadError::Compile(_) => "failed to load package: failed to compile WASM module: ",
-        _ => "failed to deploy to runtime: failed to initialize: ",
+    if matches!(error, LoadError::Compile(CompileError::Priming(_))) {
+        "failed to deploy to runtime: failed to prime: "
+    } else if matches!(error, LoadError::Compile(_)) {
+        "failed to load package: failed to compile WASM module: "
+    } else {
+        "failed to deploy to runtime: failed to initialize: "
     }
 }
