@@ -118,6 +118,22 @@ async fn memory_that_grew_is_kept() {
 }
 
 #[tokio::test]
+async fn memory_that_is_full_to_its_limit_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    // All that it may have, none of it zero.
+    let body = r#"
+      (if (i32.eq (memory.size) (i32.const 1)) (then
+        (drop (memory.grow (i32.const 1023)))
+        (memory.fill (i32.const 65536) (i32.const 120) (i32.const 67043328))))
+      (i64.const 0x03ffff0000000002)"#;
+    let engine = engine(dir.path(), compiler());
+    let guest = primed(&engine, module("", "", body), &["a"]).await;
+    assert_eq!(ask_fresh(&guest, "m").await, "xx");
+    let short = Limits { memory_bytes: 63 << 20, ..Limits::default() };
+    assert!(load_primed(&engine, module("", "", body), priming(&["a"]), short).await.is_err());
+}
+
+#[tokio::test]
 async fn data_that_code_asks_for_by_number_is_found() {
     let extras = r#"(data (i32.const 40) "x") (data $late "okra")"#;
     let body = r#"
