@@ -1,15 +1,17 @@
 //! `okra.json`: what a package is called, how it was built, how it wants to be run.
 //!
 //! Keys of the original are read as leniently as it does. The keys it does not know, `abi`, `calls`,
-//! `limits` and `service_version`, are optional; the first three are read strictly, because a misspelt limit
-//! would be no limit.
+//! `limits`, `primed` and `service_version`, are optional; the first four are read strictly, because a
+//! misspelt limit would be no limit.
 
 mod calls;
+mod primed;
 
 use serde::Deserialize;
 use serde::de::Error as _;
 
 pub use self::calls::{CallRule, CallRules};
+pub use self::primed::{JsonText, Primed, PrimedCall};
 use crate::legible::legible;
 use crate::lenient::{JsonFault, lenient, parse};
 
@@ -36,6 +38,8 @@ pub struct PackageConfig {
     pub calls: CallRules,
     /// The limits it asks for itself.
     pub limits: GuestLimits,
+    /// How it is primed, if it is.
+    pub primed: Option<Primed>,
 }
 
 /// Where the interface of a service lies in its project.
@@ -102,7 +106,7 @@ pub(crate) const DEFAULT_OUTPUT: &str = "./build/service.wasm";
 lenient!(tolerant PackageConfig {
     "name" => name, "version" => version, "language" => language, "schema" => schema, "source" => source,
     "build" => build, "abi" => abi, "calls" => calls, "limits" => limits,
-    "service_version" => service_version,
+    "primed" => primed, "service_version" => service_version,
 });
 lenient!(tolerant BuildConfig { "output" => output });
 lenient!(strict Abi { "payload" => payload, "envelope" => envelope });

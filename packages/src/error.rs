@@ -4,6 +4,7 @@ use crate::archive::ArchiveError;
 use crate::descriptors::DescriptorError;
 use crate::file::PackageFile;
 use crate::lenient::JsonFault;
+use crate::sample::{SampleError, SampleFault};
 
 /// Why a package was refused. The texts keep the fragments by which tools of the original recognise them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,9 @@ pub enum PackageError {
         /// Where it is not.
         missing: PackageFile,
     },
+    /// A call of `primed` is none of the service's.
+    #[error("invalid package: okra.json: {0}")]
+    Sample(SampleError),
 }
 
 /// What is wrong with a guest, as far as its first bytes tell.
@@ -88,6 +92,7 @@ impl PackageError {
             Self::Identity { .. } => "invalid_identity",
             Self::Descriptors(error) => error.code(),
             Self::MethodsDisagree { .. } => "methods_disagree",
+            Self::Sample(_) => "invalid_sample",
         }
     }
 
@@ -97,7 +102,7 @@ impl PackageError {
             Self::Archive(_) => None,
             Self::MissingFile(file) => Some(*file),
             Self::Wasm(_) => Some(PackageFile::Wasm),
-            Self::Config(_) | Self::NameMismatch { .. } => Some(PackageFile::Config),
+            Self::Config(_) | Self::NameMismatch { .. } | Self::Sample(_) => Some(PackageFile::Config),
             Self::Description(_) | Self::NoService | Self::Identity { .. } => Some(PackageFile::Description),
             Self::Descriptors(_) => Some(PackageFile::Descriptors),
             Self::MethodsDisagree { missing, .. } => Some(*missing),
@@ -117,6 +122,13 @@ impl PackageError {
                 Some("both files are made from the same schema: build the package anew")
             }
             Self::Descriptors(error) => error.help(),
+            Self::Sample(error) => match error.fault {
+                SampleFault::Interface(_) => None,
+                SampleFault::Method => Some("`method` is a method of the schema, by its name alone"),
+                SampleFault::Payload { .. } => {
+                    Some("`payload` is a request in JSON, as a client of the service sends it")
+                }
+            },
             Self::Archive(ArchiveError::NotGzip) => Some("a package is a tar compressed by gzip"),
             Self::Archive(_)
             | Self::Wasm(_)

@@ -21,11 +21,13 @@ mod lenient;
 mod limits;
 mod module;
 mod package;
+mod sample;
 mod writer;
 
 pub use self::archive::{ArchiveError, EntryKind, NameFault, Part};
 pub use self::config::{
-    Abi, BuildConfig, CallRule, CallRules, GuestLimits, InterfacePath, PackageConfig, Payload,
+    Abi, BuildConfig, CallRule, CallRules, GuestLimits, InterfacePath, JsonText, PackageConfig, Payload,
+    Primed, PrimedCall,
 };
 pub use self::description::{
     Description, Directive, EnumType, EnumValue, Field, Metadata, Method, ObjectType, Service,
@@ -38,4 +40,5 @@ pub use self::lenient::JsonFault;
 pub use self::limits::PackageLimits;
 pub use self::module::ModuleNames;
 pub use self::package::{Package, PackageMethod};
+pub use self::sample::{Sample, SampleError, SampleFault};
 pub use self::writer::{Interface, PackError, PackageParts, Packed, pack};

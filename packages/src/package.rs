@@ -20,6 +20,7 @@ use crate::file::PackageFile;
 use crate::identity::Identity;
 use crate::legible::legible;
 use crate::limits::PackageLimits;
+use crate::sample::{Sample, samples};
 
 /// A package, whole and consistent.
 #[derive(Clone, Debug)]
@@ -36,6 +37,7 @@ pub struct Package {
     description: Description,
     descriptor_set: FileDescriptorSet,
     methods: Vec<PackageMethod>,
+    samples: Option<Vec<Sample>>,
     notes: Vec<String>,
 }
 
@@ -87,6 +89,9 @@ impl Package {
         let descriptors = Descriptors::read(&descriptor_bytes, &service.name, namespace, limits)
             .map_err(PackageError::Descriptors)?;
         let methods = methods(service, &descriptors)?;
+        let route = route(&descriptors.package, &service.name);
+        let samples = config.primed.as_ref().map(|primed| samples(primed, &descriptor_bytes, &route));
+        let samples = samples.transpose().map_err(PackageError::Sample)?;
         let mut notes: Vec<String> =
             contents.ignored.iter().map(|name| format!("{} is ignored", legible(name.as_bytes()))).collect();
         if !namespace.is_empty() && descriptors.package != *namespace {
@@ -94,7 +99,7 @@ impl Package {
             notes.push(format!("the namespace is {namespace}, the route has the protobuf package {package}"));
         }
         Ok(Self {
-            route: route(&descriptors.package, &service.name),
+            route,
             identity,
             digest: digest(&archive),
             archive_bytes: archive.len() as u64,
@@ -104,6 +109,7 @@ impl Package {
             idl,
             config,
             methods,
+            samples,
             notes,
             descriptor_set: descriptors.set,
             description,
@@ -189,6 +195,11 @@ impl Package {
     /// The methods that are served, in the order of the description.
     pub fn methods(&self) -> &[PackageMethod] {
         &self.methods
+    }
+
+    /// The calls that prime the guest, if it is to be primed.
+    pub fn samples(&self) -> Option<&[Sample]> {
+        self.samples.as_deref()
     }
 
     /// What is odd about it but does no harm.

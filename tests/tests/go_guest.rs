@@ -1,4 +1,5 @@
-//! A service written in Go, `guests/math`: built by Go's own compiler, packed, deployed and called.
+//! A service written in Go, `guests/math`: built by Go's own compiler, packed, deployed and called, as it is and
+//! primed.
 
 use anyhow::ensure;
 use bytes::Bytes;
@@ -6,7 +7,8 @@ use prost::Message;
 use serde_json::{Value, json};
 use tests::guests::go_guest;
 use tests::http::Http;
-use tests::package::DEPLOY;
+use tests::package::{DEPLOY, pack_with};
+use tests::repository;
 use tests::rpc::{Call, Client, Code};
 use tests::server::{Okra, Serve};
 
@@ -75,10 +77,31 @@ async fn a_service_in_go_is_called_like_any_other() -> anyhow::Result<()> {
     let server = Serve::empty().start().await?;
     let deployed = server.admin().upload(DEPLOY, package).await?.json()?;
     ensure!(deployed["service_id"] == "test.math.MathService.v1", "{deployed}");
-    it_is_called_in_json_and_in_protobuf(&server).await?;
-    every_kind_of_value_reaches_it_and_comes_back(&server).await?;
-    its_errors_come_back_in_its_own_words(&server).await?;
-    several_at_once(&server).await
+    it_serves(&server).await?;
+    let replaced = server.admin().upload(&format!("{DEPLOY}?override=true"), primed()?).await?.json()?;
+    ensure!(replaced["service_id"] == deployed["service_id"], "{replaced}");
+    it_serves(&server).await
+}
+
+/// The same guest, primed by calls of both of its methods.
+fn primed() -> anyhow::Result<Bytes> {
+    let folder = repository().join("guests/math");
+    let wasm = std::fs::read(folder.join("build/service.wasm"))?;
+    let schema = std::fs::read_to_string(folder.join("service.okra.gql"))?;
+    let sample = json!({ "id": "s", "values": [1.5], "weight": "7", "taken": "2023-11-14T22:13:20Z" });
+    let calls = json!([
+        { "method": "add", "payload": { "a": 20, "b": 22 } },
+        { "method": "summarize", "payload": sample },
+        { "method": "add", "payload": { "a": 20, "b": 22 } },
+    ]);
+    pack_with(&schema, &wasm, &json!({ "primed": { "calls": calls } }))?.bytes()
+}
+
+async fn it_serves(server: &Okra) -> anyhow::Result<()> {
+    it_is_called_in_json_and_in_protobuf(server).await?;
+    every_kind_of_value_reaches_it_and_comes_back(server).await?;
+    its_errors_come_back_in_its_own_words(server).await?;
+    several_at_once(server).await
 }
 
 async fn it_is_called_in_json_and_in_protobuf(server: &Okra) -> anyhow::Result<()> {

@@ -1,10 +1,12 @@
 //! From wasm to machine code: in a limited process of its own where one is configured, else here.
 //!
 //! Modules come from strangers, and compiling is where a small file can cost much. The compiler's process
-//! has a bound on memory, on CPU time and on the clock; one module is compiled at a time.
+//! has a bound on memory, on CPU time and on the clock; one module is compiled at a time. A guest that is
+//! to be primed is primed there too.
 
 pub(crate) mod child;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,14 +14,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use wasmtime::Module;
 
 use crate::cache::{Cache, CacheError, Digest};
 use crate::engine::Shared;
 use crate::limits::MODULE_BYTES;
+use crate::primed::{self, Job, PrimingError};
 
 /// How the compiler's process is started. It gets one more argument, the path to write the code to, and
-/// the module on its standard input; its program calls [`compile_guest`](crate::compile_guest).
+/// what to compile on its standard input; its program calls [`compile_guest`](crate::compile_guest).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompilerCommand {
     /// The program.
@@ -44,6 +48,9 @@ pub enum CompileError {
     /// The compiler is not done although it had its time: something else has the processors.
     #[error("the compiler was not done after {} s by the clock", PATIENCE.as_secs())]
     Overdue,
+    /// The guest was to be primed, and could not be.
+    #[error("{0}")]
+    Priming(String),
     /// The compiler's process cannot be run.
     #[error("the compiler cannot be run")]
     Run(#[source] io::Error),
@@ -58,6 +65,15 @@ pub enum CompileError {
     },
 }
 
+/// What is to be compiled.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    /// A module, as it is.
+    Plain(Bytes),
+    /// A module as it is once it is primed.
+    Primed(Box<Job>),
+}
+
 /// How often a running compiler is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -70,21 +86,19 @@ const COMPLAINT_BYTES: u64 = 16 << 10;
 
 impl Shared {
     /// The module as it was compiled before. Reads a file, and waits for nobody.
-    pub(crate) fn find(&self, wasm: &[u8]) -> Option<Module> {
-        let cache = self.cache.as_ref().filter(|_| wasm.len() <= MODULE_BYTES)?;
-        cache.find(&self.wasm, Digest::of(wasm))
+    pub(crate) fn find(&self, task: &Task) -> Option<Module> {
+        let cache = self.cache.as_ref().filter(|_| task.wasm().len() <= MODULE_BYTES)?;
+        cache.find(&self.wasm, task.digest())
     }
 
     /// The compiled module: from the cache, or compiled now. Takes as long as that takes.
-    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Module, CompileError> {
-        if wasm.len() > MODULE_BYTES {
-            return Err(CompileError::TooLarge { len: wasm.len() });
-        }
+    pub(crate) fn compile(&self, task: &Task) -> Result<Module, CompileError> {
+        task.check()?;
         let Some(cache) = &self.cache else {
             let _one_at_a_time = self.compiling.lock();
-            return Module::new(&self.wasm, wasm).map_err(invalid);
+            return Module::new(&self.wasm, task.module()?).map_err(invalid);
         };
-        let digest = Digest::of(wasm);
+        let digest = task.digest();
         let _one_at_a_time = self.compiling.lock();
         // Whoever had the lock may have compiled the same module.
         if let Some(module) = cache.find(&self.wasm, digest) {
@@ -93,14 +107,14 @@ impl Shared {
         match &self.compiler {
             Some(command) => {
                 let scratch = cache.scratch();
-                let module = self.compile_apart(command, cache, digest, wasm, &scratch);
+                let module = self.compile_apart(command, cache, (digest, task), &scratch);
                 if module.is_err() {
                     drop(std::fs::remove_file(&scratch));
                 }
                 module
             }
             None => {
-                let code = self.wasm.precompile_module(wasm).map_err(invalid)?;
+                let code = self.wasm.precompile_module(&task.module()?).map_err(invalid)?;
                 cache.keep(&self.wasm, digest, &code).map_err(CompileError::from)
             }
         }
@@ -110,8 +124,7 @@ impl Shared {
         &self,
         command: &CompilerCommand,
         cache: &Cache,
-        digest: Digest,
-        wasm: &[u8],
+        (digest, task): (Digest, &Task),
         scratch: &Path,
     ) -> Result<Module, CompileError> {
         let child = Command::new(&command.program)
@@ -122,11 +135,73 @@ impl Shared {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
-        let (status, complaint) = finish(child.map_err(CompileError::Run)?, wasm, PATIENCE)?;
+        let (status, complaint) = finish(child.map_err(CompileError::Run)?, &task.to_bytes(), PATIENCE)?;
         if !status.success() {
-            return Err(failure(status, complaint));
+            return Err(task.failure(status, complaint));
         }
         cache.adopt(&self.wasm, digest, scratch).map_err(CompileError::from)
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    /// The module as it came.
+    fn wasm(&self) -> &Bytes {
+        match self {
+            Self::Plain(wasm) => wasm,
+            Self::Primed(job) => &job.wasm,
+        }
+    }
+
+    /// What its code is kept under.
+    pub(crate) fn digest(&self) -> Digest {
+        match self {
+            Self::Plain(wasm) => Digest::of(wasm),
+            Self::Primed(job) => Digest::from(job.digest()),
+        }
+    }
+
+    fn check(&self) -> Result<(), CompileError> {
+        let len = self.wasm().len();
+        if len > MODULE_BYTES {
+            return Err(CompileError::TooLarge { len });
+        }
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Primed(job) => job.check().map_err(CompileError::from),
+        }
+    }
+
+    /// The module to compile. Runs a guest that is to be primed.
+    fn module(&self) -> Result<Cow<'_, [u8]>, CompileError> {
+        match self {
+            Self::Plain(wasm) => Ok(Cow::Borrowed(wasm)),
+            Self::Primed(job) => Ok(primed::prime(job)?.into()),
+        }
+    }
+
+    /// What the compiler's process reads.
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Plain(wasm) => Cow::Borrowed(wasm),
+            Self::Primed(job) => job.to_bytes().into(),
+        }
+    }
+
+    /// What the end of a failed compiler means.
+    fn failure(&self, status: ExitStatus, complaint: String) -> CompileError {
+        match (self, failure(status, complaint)) {
+            (Self::Primed(_), CompileError::Time) => CompileError::Priming(format!(
+                "priming the guest and compiling it take longer than {} s",
+                child::TIME.as_secs()
+            )),
+            (Self::Primed(_), CompileError::Memory) => CompileError::Priming(format!(
+                "priming the guest and compiling it take more than {} MiB of memory",
+                child::MEMORY_BYTES >> 20
+            )),
+            (_, error) => error,
+        }
     }
 }
 
@@ -166,6 +241,7 @@ fn failure(status: ExitStatus, complaint: String) -> CompileError {
     match (status.code(), status.signal()) {
         (Some(child::INVALID), _) => CompileError::Invalid(complaint),
         (Some(child::MEMORY), _) => CompileError::Memory,
+        (Some(child::UNPRIMED), _) => CompileError::Priming(complaint),
         (Some(child::FULL), _) => CompileError::Cache(io::Error::new(io::ErrorKind::StorageFull, complaint)),
         // The two ends of CPU time, soft and hard.
         (None, Some(signal))
@@ -193,6 +269,12 @@ impl From<CacheError> for CompileError {
             CacheError::Io(error) => Self::Cache(error),
             CacheError::Refused(why) => Self::Invalid(why),
         }
+    }
+}
+
+impl From<PrimingError> for CompileError {
+    fn from(error: PrimingError) -> Self {
+        Self::Priming(error.to_string())
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) struct ExportPlaces {
 pub(crate) struct Instance {
     /// Before the claim, so that it is gone when the claim is given back.
     store: Store<State>,
+    guest: wasmtime::Instance,
     call: Call,
     memory: Option<Memory>,
     uses: u32,
@@ -99,12 +100,12 @@ impl Instance {
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().pace.tick(Instant::now())?));
         store.set_epoch_deadline(1);
         match Self::connect(blueprint, &mut store).await {
-            Ok((call, memory)) => {
+            Ok((guest, call, memory)) => {
                 let overran = store.data_mut().end();
                 if !overran {
                     suspicion.allay();
                 }
-                Ok(Self { store, call, memory, uses: 0, _claim: claim })
+                Ok(Self { store, guest, call, memory, uses: 0, _claim: claim })
             }
             Err(error) => Err(classify(&error, store.data(), &blueprint.limits)),
         }
@@ -113,7 +114,7 @@ impl Instance {
     async fn connect(
         blueprint: &Blueprint,
         store: &mut Store<State>,
-    ) -> wasmtime::Result<(Call, Option<Memory>)> {
+    ) -> wasmtime::Result<(wasmtime::Instance, Call, Option<Memory>)> {
         let places = &blueprint.exports;
         let guest = blueprint.pre.instantiate_async(&mut *store).await?;
         let export = |store: &mut Store<State>, place: &Option<ModuleExport>| {
@@ -144,12 +145,17 @@ impl Instance {
                 Call::HandleRequest(blueprint.engine.0.driver.connect(store, exports).await?)
             }
         };
-        Ok((call, memory))
+        Ok((guest, call, memory))
     }
 
     /// How many calls it has served.
     pub(crate) fn uses(&self) -> u32 {
         self.uses
+    }
+
+    /// The guest's own instance, and where it is.
+    pub(crate) fn parts(&mut self) -> (&mut Store<State>, wasmtime::Instance) {
+        (&mut self.store, self.guest)
     }
 
     /// Serves one call.

@@ -62,6 +62,31 @@ fn our_own_keys_are_read_strictly() {
 }
 
 #[test]
+fn a_guest_is_primed_by_the_calls_it_lists() {
+    assert_eq!(parse("{}").primed, None);
+    assert_eq!(parse(r#"{"primed": null}"#).primed, None);
+    assert_eq!(parse(r#"{"primed": {}}"#).primed, Some(Primed::default()));
+    let primed = parse(
+        r#"{"primed": {"calls": [{"method": "add", "payload": {"a": 1, "b": [ 1e0 ]}}, {"method": "add"}]}}"#,
+    );
+    let calls = primed.primed.unwrap().calls;
+    let texts: Vec<_> = calls.iter().map(|call| (call.method.as_str(), call.payload.as_str())).collect();
+    assert_eq!(texts, [("add", r#"{"a": 1, "b": [ 1e0 ]}"#), ("add", "{}")]);
+    refused(r#"{"primed": true}"#, "expected an object");
+    refused(r#"{"primed": {"call": []}}"#, "unknown key `call`");
+    refused(r#"{"primed": {"calls": [{"input": {}}]}}"#, "unknown key `input`");
+    refused(r#"{"primed": {"calls": {}}}"#, "expected a sequence");
+    let many = |count: usize| format!(r#"{{"primed": {{"calls": [{}{{}}]}}}}"#, "{},".repeat(count - 1));
+    assert_eq!(parse(&many(32)).primed.unwrap().calls.len(), 32);
+    refused(&many(33), "at most 32 calls");
+    let long = |length: usize| {
+        format!(r#"{{"primed": {{"calls": [{{"payload": "{}"}}]}}}}"#, "a".repeat(length - 2))
+    };
+    assert!(parse(&long(64 << 10)).primed.is_some());
+    refused(&long((64 << 10) + 1), "at most 65536 bytes");
+}
+
+#[test]
 fn a_package_calls_whom_it_lists() {
     let none = parse("{}").calls;
     assert!(!none.allows("shop.Stock.v1"));

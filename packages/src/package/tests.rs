@@ -327,3 +327,39 @@ fn a_package_with_any_byte_changed_is_refused_or_the_same() {
     }
     assert!(same <= 30, "{same}");
 }
+
+#[test]
+fn the_calls_that_prime_a_guest_are_held_against_its_interface() {
+    let primed = |calls: &str| {
+        let config = CONFIG.replacen('}', &format!(r#", "primed": {{"calls": {calls}}}}}"#), 1);
+        Files { config: Some(config.into()), ..Files::good() }.read()
+    };
+    assert_eq!(Files::good().read().unwrap().samples(), None);
+    assert_eq!(primed("[]").unwrap().samples(), Some(&[][..]));
+    let package = primed(r#"[{"method": "greet", "payload": {"name": "x"}}, {"method": "greet"}]"#).unwrap();
+    let samples: Vec<_> = package
+        .samples()
+        .unwrap()
+        .iter()
+        .map(|sample| (sample.method.as_str(), sample.payload.to_vec()))
+        .collect();
+    assert_eq!(samples, [("greet", b"\x0a\x01x".to_vec()), ("greet", Vec::new())]);
+    for (calls, text, help) in [
+        (
+            r#"[{"method": "greet"}, {"method": "Greet"}]"#,
+            "invalid package: okra.json: primed.calls[1] (Greet): the service has no such method",
+            "`method` is a method of the schema",
+        ),
+        (
+            r#"[{"method": "greet", "payload": {"nam": "x"}}]"#,
+            "primed.calls[0] (greet): `payload` is no test.GreetRequest: (line 1:2): unknown field",
+            "`payload` is a request in JSON",
+        ),
+        (r#"[{"method": "greet", "payload": {"name": 1}}]"#, "(line 1:10)", "`payload` is a request"),
+    ] {
+        let error = primed(calls).unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(error.help().unwrap().starts_with(help), "{error}");
+        assert_eq!((error.code(), error.file()), ("invalid_sample", Some(PackageFile::Config)));
+    }
+}

@@ -204,7 +204,7 @@ fn describe(package: &Package, names: Option<&ModuleNames>) -> Value {
             "wasm": package.wasm().len(),
         },
         "abi": { "payload": package.abi().payload.name(), "envelope": package.abi().envelope },
-        "calls": calls(package), "limits": limits(&package.config().limits),
+        "calls": calls(package), "limits": limits(&package.config().limits), "primed": primed(package),
         "methods": methods.collect::<Vec<_>>(),
         "wasm": names.map(|names| json!({ "imports": imports(names), "exports": names.exports })),
         "notes": package.notes(),
@@ -235,6 +235,10 @@ fn tell(package: &Package, names: Option<&ModuleNames>) -> String {
     let set: Vec<_> =
         set.as_object().into_iter().flatten().map(|(name, limit)| format!("{name} {limit}")).collect();
     lines.extend(list("limits", &set));
+    if let Some(samples) = primed(package) {
+        let samples = if samples.is_empty() { "by its start alone".to_owned() } else { samples.join(", ") };
+        lines.push(format!("primed   {samples}"));
+    }
     lines.push("methods".to_owned());
     for method in package.methods() {
         let remark = if method.is_without_side_effects { "  (no side effects)" } else { "" };
@@ -259,6 +263,11 @@ fn calls(package: &Package) -> Vec<String> {
         other => format!("{other:?}"),
     };
     package.config().calls.rules().iter().map(text).collect()
+}
+
+/// The methods whose calls prime the guest, in order, if it is primed.
+fn primed(package: &Package) -> Option<Vec<String>> {
+    Some(package.samples()?.iter().map(|sample| sample.method.clone()).collect())
 }
 
 /// The limits that a package sets.

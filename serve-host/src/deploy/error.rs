@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use exec_plan::{GraphErrors, InvalidGraphName};
-use kernels_wasm::LoadError;
+use kernels_wasm::{CompileError, LoadError};
 use packages::PackageError;
 use proto_json::SchemaError;
 
@@ -94,7 +94,9 @@ fn load_prefix(error: &SourceError) -> &'static str {
 
 /// The words of the original before what it says of a guest.
 fn guest_prefix(error: &LoadError) -> &'static str {
-    if matches!(error, LoadError::Compile(_)) {
+    if matches!(error, LoadError::Compile(CompileError::Priming(_))) {
+        "failed to deploy to runtime: failed to prime: "
+    } else if matches!(error, LoadError::Compile(_)) {
         "failed to load package: failed to compile WASM module: "
     } else {
         "failed to deploy to runtime: failed to initialize: "

@@ -4,23 +4,107 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kernels::Service;
-use kernels_wasm::{Abi, Guest, Limits, LoadOptions};
-use packages::{CallRule, GuestLimits, Package};
-use proto_json::Schema;
+use kernels_wasm::{
+    Abi, CompileError, Engine, Guest, Limits, LoadError, LoadOptions, Priming, Sample as Request,
+};
+use packages::{CallRule, GuestLimits, Package, Sample};
+use proto_json::{FieldNames, Schema, WriteOptions, Zeros};
 
-/// How the guest of a package is loaded.
-pub(crate) fn options(package: &Package) -> LoadOptions {
+use super::source::PackageDigest;
+
+/// A package's guest before it is loaded.
+#[derive(Debug)]
+pub(crate) struct Recipe<'p> {
+    package: &'p Package,
+    priming: Option<Priming>,
+}
+
+/// The largest request that primes a JSON guest, in bytes.
+const SAMPLE_BYTES: usize = 1 << 20;
+
+// === impl Recipe ===
+
+impl<'p> Recipe<'p> {
+    /// How the guest of a package with this schema is loaded.
+    ///
+    /// # Errors
+    /// A sample has no form that the guest takes.
+    pub(crate) fn of(package: &'p Package, schema: &Schema) -> Result<Self, LoadError> {
+        let samples = package.samples().map(|samples| {
+            let inputs = samples.iter().enumerate().map(|(index, sample)| {
+                let input = input(package, schema, sample).map_err(|why| {
+                    let text = format!("sample {index} of `primed.calls` ({}): {why}", sample.method);
+                    LoadError::Compile(CompileError::Priming(text))
+                });
+                Ok(Request { method: sample.method.clone(), input: input? })
+            });
+            inputs.collect::<Result<_, LoadError>>()
+        });
+        let priming = samples.transpose()?.map(|samples| Priming { samples });
+        Ok(Self { package, priming })
+    }
+
+    /// Whether the guest is primed.
+    pub(crate) fn is_primed(&self) -> bool {
+        self.priming.is_some()
+    }
+
+    /// What its compiled code is kept under.
+    pub(crate) fn code(&self) -> PackageDigest {
+        let wasm = self.package.wasm();
+        match &self.priming {
+            Some(priming) => priming.digest(wasm, abi(self.package)).into(),
+            None => PackageDigest::of(wasm),
+        }
+    }
+
+    /// Loads it.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(crate) async fn load(self, engine: &Engine) -> Result<Guest, LoadError> {
+        let (wasm, options) = (self.package.wasm().clone(), options(self.package));
+        match self.priming {
+            Some(priming) => engine.load_primed(wasm, priming, options).await,
+            None => engine.load(wasm, options).await,
+        }
+    }
+}
+
+/// A sample's request as the graph of the package would give it to the guest.
+fn input(package: &Package, schema: &Schema, sample: &Sample) -> Result<Bytes, String> {
+    if package.abi().payload == packages::Payload::Protobuf {
+        return Ok(sample.payload.clone());
+    }
+    let method = schema.service(package.route()).and_then(|service| service.method(&sample.method));
+    let message = method.ok_or("the service has no such method")?.input;
+    let options = WriteOptions {
+        field_names: FieldNames::Original,
+        zeros: Zeros::Scalars,
+        max_output_bytes: SAMPLE_BYTES,
+    };
+    let mut json = Vec::new();
+    message.proto_to_json(&sample.payload, options, &mut json).map_err(|error| error.to_string())?;
+    Ok(json.into())
+}
+
+fn options(package: &Package) -> LoadOptions {
+    LoadOptions {
+        name: package.service_id().into(),
+        abi: abi(package),
+        limits: limits(package.config().limits, Limits::default()),
+    }
+}
+
+fn abi(package: &Package) -> Abi {
     let packages::Abi { payload, envelope } = package.abi();
     let payload = match payload {
         packages::Payload::Json => kernels_wasm::Payload::Json,
         packages::Payload::Protobuf => kernels_wasm::Payload::Protobuf,
     };
-    LoadOptions {
-        name: package.service_id().into(),
-        abi: Abi { payload, envelope },
-        limits: limits(package.config().limits, Limits::default()),
-    }
+    Abi { payload, envelope }
 }
 
 /// The service that a loaded package is.

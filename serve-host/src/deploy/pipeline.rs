@@ -233,8 +233,8 @@ async fn load_again(
     };
     let package = Package::read(bytes, limits).map_err(|error| unusable(&error))?;
     let schema = Schema::parse(package.descriptor_bytes().clone()).map_err(|error| unusable(&error))?;
-    let options = guest::options(&package);
-    let guest = parts.engine.load(package.wasm().clone(), options).await.map_err(|error| unusable(&error))?;
+    let recipe = guest::Recipe::of(&package, &schema).map_err(|error| unusable(&error))?;
+    let guest = recipe.load(&parts.engine).await.map_err(|error| unusable(&error))?;
     parts.services.insert(guest::service(&package, schema.clone(), guest));
     parts.schemas.insert_release(&entry.label(), schema);
     Ok(())
@@ -429,14 +429,11 @@ impl Inner {
         }
         let known = self.parts.services.exact(id, package.digest());
         let is_new = known.is_none();
+        let recipe = guest::Recipe::of(&package, &schema).map_err(DeployError::Guest)?;
+        let module = recipe.code();
         if is_new {
-            progress.begin(DeployStep::Compile);
-            let guest: Guest = self
-                .parts
-                .engine
-                .load(package.wasm().clone(), guest::options(&package))
-                .await
-                .map_err(DeployError::Guest)?;
+            progress.begin(if recipe.is_primed() { DeployStep::Prime } else { DeployStep::Compile });
+            let guest: Guest = recipe.load(&self.parts.engine).await.map_err(DeployError::Guest)?;
             self.parts.services.insert(guest::service(&package, schema.clone(), guest));
         }
         progress.begin(DeployStep::Plan);
@@ -449,7 +446,7 @@ impl Inner {
         let entry = Entry {
             id: id.to_owned(),
             digest: PackageDigest::of(&bytes),
-            module: PackageDigest::of(package.wasm()),
+            module,
             graph: route,
             version,
             hash,

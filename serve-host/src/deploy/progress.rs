@@ -18,6 +18,8 @@ pub enum DeployStep {
     Check,
     /// Compiles the guest, or finds it compiled, and starts its first instance.
     Compile,
+    /// The same for a guest that is primed, which begins with its samples.
+    Prime,
     /// Makes the graph and compiles it.
     Plan,
     /// Keeps the package and makes its graph the one that serves.

@@ -293,6 +293,12 @@ impl PackageDigest {
     }
 }
 
+impl From<[u8; 32]> for PackageDigest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl std::str::FromStr for PackageDigest {
     type Err = InvalidDigest;
 

@@ -6,13 +6,14 @@ use wasmtime::{ExternType, Linker, Module};
 
 use super::{Guest, Inner};
 use crate::abi::{Abi, Entry};
-use crate::compile::CompileError;
+use crate::compile::{CompileError, Task};
 use crate::engine::{Engine, EngineError};
 use crate::fault::GuestFault;
 use crate::host::{EXPECTED, Form, Function};
 use crate::instance::{Blueprint, ExportPlaces, is_function};
 use crate::limits::{Limits, MEMORY_BYTES};
 use crate::pool::{Pool, Wish};
+use crate::primed::{Job, Priming};
 use crate::state::State;
 use crate::{host, wasi};
 
@@ -93,17 +94,46 @@ impl Engine {
         wasm: impl Into<bytes::Bytes>,
         options: LoadOptions,
     ) -> Result<Guest, LoadError> {
+        self.load_task(Task::Plain(wasm.into()), options).await
+    }
+
+    /// Loads a guest as it is once it was primed: it is started and answers the samples when it is compiled,
+    /// and all its instances begin there.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load); [`CompileError::Priming`] if it cannot be primed.
+    pub async fn load_primed(
+        &self,
+        wasm: impl Into<bytes::Bytes>,
+        priming: Priming,
+        options: LoadOptions,
+    ) -> Result<Guest, LoadError> {
+        let limits = options.limits.clone().clamped();
+        let job = Job { wasm: wasm.into(), abi: options.abi, limits, priming };
+        self.load_task(Task::Primed(Box::new(job)), options).await
+    }
+
+    async fn load_task(&self, task: Task, options: LoadOptions) -> Result<Guest, LoadError> {
         self.start_clock().map_err(LoadError::Engine)?;
-        let module = self.compiled(wasm.into()).await.map_err(LoadError::Compile)?;
+        let abi = options.abi;
+        let module = self.compiled(task).await.map_err(LoadError::Compile)?;
+        let imports_host = module.imports().any(|import| import.module() == host::MODULE);
+        let blueprint = self.blueprint(&module, options)?;
+        let guest = Guest(Arc::new(Inner::new(Pool::new(blueprint), abi, imports_host)));
+        guest.warm().await.map_err(LoadError::Start)?;
+        Ok(guest)
+    }
+
+    /// What instances of a compiled module are made from, once its imports and exports were checked.
+    pub(crate) fn blueprint(&self, module: &Module, options: LoadOptions) -> Result<Blueprint, LoadError> {
         let LoadOptions { name, abi, limits } = options;
         let limits = limits.clamped();
-        let entry = check_exports(&module, &limits)?;
+        let entry = check_exports(module, &limits)?;
         if entry == Entry::Command && abi != Abi::default() {
             return Err(LoadError::CommandAbi);
         }
-        let linker = self.link(&module)?;
-        let pre = linker.instantiate_pre(&module).map_err(|error| wrong_import(&module, &error))?;
-        let imports_host = module.imports().any(|import| import.module() == host::MODULE);
+        let linker = self.link(module)?;
+        let pre = linker.instantiate_pre(module).map_err(|error| wrong_import(module, &error))?;
         let place = |name| module.get_export_index(name);
         let exports = ExportPlaces {
             memory: place("memory"),
@@ -114,20 +144,17 @@ impl Engine {
             handle_request: place("handle_request"),
         };
         let payload = abi.payload;
-        let blueprint = Blueprint { engine: self.clone(), name, limits, payload, entry, pre, exports };
-        let guest = Guest(Arc::new(Inner::new(Pool::new(blueprint), abi, imports_host)));
-        guest.warm().await.map_err(LoadError::Start)?;
-        Ok(guest)
+        Ok(Blueprint { engine: self.clone(), name, limits, payload, entry, pre, exports })
     }
 
-    async fn compiled(&self, wasm: bytes::Bytes) -> Result<Module, CompileError> {
-        if let Some(module) = self.0.find(&wasm) {
+    async fn compiled(&self, task: Task) -> Result<Module, CompileError> {
+        if let Some(module) = self.0.find(&task) {
             return Ok(module);
         }
         let (shared, (done, compiled)) = (self.0.clone(), tokio::sync::oneshot::channel());
         // Nobody waits for a load that was abandoned; its module is in the cache then, for the next.
         let spawned = std::thread::Builder::new().name("okra-compile".to_owned()).spawn(move || {
-            drop(done.send(shared.compile(&wasm)));
+            drop(done.send(shared.compile(&task)));
         });
         spawned.map_err(CompileError::Run)?;
         let gone = || CompileError::Run(std::io::Error::other("the compiler's thread ended"));

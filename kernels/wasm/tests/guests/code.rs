@@ -7,7 +7,7 @@ use kernels_wasm::{CompileError, CompilerCommand, Engine, EngineOptions, Limits,
 
 use crate::workshop::{ask, guest_file, load, module, options};
 
-fn engine(cache: &Path, compiler: Option<CompilerCommand>) -> Engine {
+pub(crate) fn engine(cache: &Path, compiler: Option<CompilerCommand>) -> Engine {
     let options = EngineOptions {
         max_instances: 4,
         cache: Some(cache.to_owned()),
@@ -18,18 +18,18 @@ fn engine(cache: &Path, compiler: Option<CompilerCommand>) -> Engine {
 }
 
 /// A compiler that does what a line of shell says.
-fn shell(line: &str) -> Option<CompilerCommand> {
+pub(crate) fn shell(line: &str) -> Option<CompilerCommand> {
     Some(CompilerCommand { program: "/bin/sh".into(), args: vec!["-c".into(), line.into()] })
 }
 
 /// The compiler that stands beside this crate's tests.
-fn compiler() -> Option<CompilerCommand> {
+pub(crate) fn compiler() -> Option<CompilerCommand> {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().and_then(Path::parent).unwrap().join("examples/compile_guest");
     Some(CompilerCommand { program, args: Vec::new() })
 }
 
-fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect()
 }

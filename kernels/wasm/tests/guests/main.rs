@@ -7,6 +7,7 @@ mod attackers;
 mod code;
 mod loading;
 mod pool;
+mod primed;
 mod services;
 mod wasi;
 mod workshop;
