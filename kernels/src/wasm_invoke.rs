@@ -44,7 +44,7 @@ use exec_plan::{
     Metadata, NodeSpec, OutputPort, Outputs, ReadInputs, RequestContext, Signature, Site, Type, Value,
 };
 use futures_util::future::BoxFuture;
-use kernels_wasm::{Call, Field, Host, Isolation, RequestEnvelope};
+use kernels_wasm::{Call, Field, Host, Isolation, MethodName, RequestEnvelope};
 use serde::Deserialize;
 
 use self::services::Connected;
@@ -82,6 +82,8 @@ struct Node {
     method: Option<Arc<str>>,
     isolation: Isolation,
     request: RequestKeys,
+    /// What most guests give before and after the message, made once.
+    no_metadata: Arc<Metadata>,
 }
 
 /// Which guest a node calls.
@@ -151,7 +153,8 @@ impl KernelFactory for WasmInvoke {
         signature.cost = COST;
         let services = self.services.clone();
         let method = method.map(Arc::from);
-        let node = Node { callee, services, method, isolation, request: RequestKeys::new() };
+        let (request, no_metadata) = (RequestKeys::new(), Arc::default());
+        let node = Node { callee, services, method, isolation, request, no_metadata };
         Ok(BoundKernel { signature, body: Body::Async(Box::new(node)) })
     }
 }
@@ -160,29 +163,29 @@ impl KernelFactory for WasmInvoke {
 
 impl Node {
     async fn call(&self, mut inputs: Inputs, cx: &RequestContext) -> Result<Outputs, Fault> {
+        let current;
         let service = match &self.callee {
-            Callee::Bound(service) => service.clone(),
-            Callee::Current(id) => self.services.current(id).ok_or_else(|| {
-                Fault::new(Code::FailedPrecondition, format!("service {id} is not deployed here"))
-            })?,
+            Callee::Bound(service) => service,
+            Callee::Current(id) => {
+                current = self.services.current(id).ok_or_else(|| {
+                    Fault::new(Code::FailedPrecondition, format!("service {id} is not deployed here"))
+                })?;
+                &current
+            }
         };
         let path = match inputs.get(METHOD) {
             Some(_) => inputs.str(METHOD)?.clone(),
             None => self.method.clone().unwrap_or_else(|| self.request.method(cx)),
         };
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let method = if name.len() == path.len() { path.clone() } else { Arc::from(name) };
         let payload = inputs.take(PAYLOAD).map_or(Ok(Bytes::new()), json::to_text)?;
         let guest = &service.guest;
-        let envelope = match guest.abi().envelope {
-            true => self.envelope(path, inputs.get(META), cx),
-            false => RequestEnvelope::default(),
-        };
+        let envelope =
+            guest.abi().envelope.then(|| self.envelope(path.clone(), inputs.get(META), cx));
         let host = guest.imports_host().then(|| -> Arc<dyn Host> {
             Arc::new(Connected::new(self.services.clone(), service.clone(), cx.clone()))
         });
         let call = Call {
-            method,
+            method: MethodName::of_path(path),
             input: payload,
             envelope,
             deadline: cx.deadline(),
@@ -190,13 +193,17 @@ impl Node {
             nested: cx.is_nested(),
             host,
         };
-        let reply = guest.call(call).await.map_err(|fault| status::of(&service, fault))?;
-        let headers = status::metadata(&service, reply.envelope.metadata)?;
-        let trailers = status::metadata(&service, reply.envelope.trailers)?;
+        let reply = guest.call(call).await.map_err(|fault| status::of(service, fault))?;
+        let headers = self.metadata(service, reply.envelope.metadata)?;
+        let trailers = self.metadata(service, reply.envelope.trailers)?;
         Ok(Outputs::new()
             .with(PAYLOAD, Value::Bytes(reply.payload))
             .with(HEADERS, Value::Metadata(headers))
             .with(TRAILERS, Value::Metadata(trailers)))
+    }
+
+    fn metadata(&self, service: &Service, fields: Vec<Field>) -> Result<Arc<Metadata>, Fault> {
+        if fields.is_empty() { Ok(self.no_metadata.clone()) } else { status::metadata(service, fields) }
     }
 
     /// What surrounds the request of a guest with envelopes.

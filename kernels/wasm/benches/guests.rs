@@ -4,12 +4,11 @@
 
 use std::hint::black_box;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use kernels_wasm::{Abi, Call, Engine, EngineOptions, Guest, Isolation, Limits, LoadOptions};
+use kernels_wasm::{Abi, Call, Engine, EngineOptions, Guest, Isolation, Limits, LoadOptions, MethodName};
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {
@@ -46,7 +45,7 @@ fn echo() -> Vec<u8> {
 }
 
 fn many(runtime: &Runtime, guest: &Guest, len: usize, isolation: Isolation, calls: u64) -> Duration {
-    let (method, input): (Arc<str>, _) = ("echo".into(), Bytes::from(vec![b'x'; len]));
+    let (method, input): (MethodName, _) = ("echo".into(), Bytes::from(vec![b'x'; len]));
     runtime.block_on(async {
         let begun = Instant::now();
         for _ in 0..calls {

@@ -7,6 +7,7 @@
 //! abandons it: the instance it ran in is dropped, and everything it held is free again.
 
 mod load;
+mod method;
 mod stats;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use self::load::{LoadError, LoadOptions};
+pub use self::method::MethodName;
 pub(crate) use self::stats::Counters;
 pub use self::stats::GuestStats;
 use crate::abi::envelope::{self, ReplyEnvelope, RequestEnvelope};
@@ -26,8 +28,7 @@ use crate::fault::GuestFault;
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::pool::{Pool, Wish};
-use crate::state::Turn;
-use crate::suspicion::Suspicion;
+use crate::state::{Asked, Turn};
 use crate::wasi::Stdout;
 
 /// A loaded guest. Cheap to clone; clones are the same guest, with the same instances.
@@ -40,19 +41,17 @@ struct Inner {
     imports_host: bool,
     /// Methods are dispatched by their name with a small first letter, as the guest has shown.
     lowers_methods: AtomicBool,
-    /// Of its calls; the pool has its own of the starts.
-    suspicion: Arc<Suspicion>,
 }
 
 /// One call of a guest.
 #[derive(Clone)]
 pub struct Call {
     /// The method's name, without its service.
-    pub method: Arc<str>,
+    pub method: MethodName,
     /// The request, in the form of the guest's ABI and without envelope.
     pub input: Bytes,
-    /// What the envelope carries beside; used for envelope guests alone.
-    pub envelope: RequestEnvelope,
+    /// What the envelope carries beside; used for envelope guests alone, who get an empty one without it.
+    pub envelope: Option<RequestEnvelope>,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
     /// Whether the instance may have served others.
@@ -127,59 +126,72 @@ impl Guest {
     }
 
     async fn answer(&self, call: Call) -> Result<Reply, GuestFault> {
-        let lower = || lower_first(&call.method).map(Arc::<str>::from);
+        let Call { mut method, mut input, envelope, deadline, isolation, nested, host } = call;
         let remembered = self.0.lowers_methods.load(Ordering::Relaxed);
-        let spelling = if remembered { lower() } else { None };
-        let answer = self.run(&call, spelling.unwrap_or_else(|| call.method.clone())).await;
-        if remembered || !matches!(answer, Err(GuestFault::UnknownMethod(_))) {
-            return answer;
+        if remembered && let Some(lowered) = lower_first(&method) {
+            method = lowered.into();
         }
+        let is_fresh = isolation == Isolation::Fresh || self.entry() == Entry::Command;
+        let wish = Wish { deadline, fresh: is_fresh, nested };
+        // Kept, for an envelope names the method: another name needs another one.
+        let sealed = self.0.abi.envelope.then(|| (std::mem::take(&mut input), envelope.unwrap_or_default()));
+        let seal = |method: &str| {
+            sealed.as_ref().map(|(payload, envelope)| envelope::encode(method, payload, envelope).into())
+        };
+        if let Some(whole) = seal(&method) {
+            input = whole;
+        }
+        let mut unknown = None;
+        let answer = self.run(Asked { method, input, host }, wish, &mut unknown).await;
         // Wrappers of Go guests know methods by another spelling than the schema's.
-        let Some(lowered) = lower() else { return answer };
-        let again = self.run(&call, lowered).await;
+        let Some(mut asked) = unknown.take().filter(|_| !remembered) else { return answer };
+        let Some(lowered) = lower_first(&asked.method) else { return answer };
+        asked.method = lowered.into();
+        if let Some(whole) = seal(&asked.method) {
+            asked.input = whole;
+        }
+        // Happens once or twice in the life of a guest, and shall not make the future of every call larger.
+        let again = Box::pin(self.run(*asked, wish, &mut unknown)).await;
         if !matches!(again, Err(GuestFault::UnknownMethod(_))) {
             self.0.lowers_methods.store(true, Ordering::Relaxed);
         }
         again
     }
 
-    async fn run(&self, call: &Call, method: Arc<str>) -> Result<Reply, GuestFault> {
-        let input = match self.0.abi.envelope {
-            true => envelope::encode(&method, &call.input, &call.envelope).into(),
-            false => call.input.clone(),
-        };
+    /// Has an instance serve a call; what was asked comes back by `unknown` if the guest does not know
+    /// the method.
+    async fn run(
+        &self,
+        asked: Asked,
+        wish: Wish,
+        unknown: &mut Option<Box<Asked>>,
+    ) -> Result<Reply, GuestFault> {
         let (pool, limits) = (&self.0.pool, self.limits());
+        let mut lease = pool.check_out(wish).await?;
+        // Not before there is an instance: who holds a slot must wait for nobody.
+        let (lane, suspicion) = (&pool.blueprint.engine.0.lane, &pool.suspicions.calls);
+        let slot = match suspicion.is_roused() {
+            true => suspicion.slot(lane, wish.deadline, limits.call_time).await?,
+            false => None,
+        };
         let stdout = match self.entry() {
             Entry::HandleRequest => Stdout::Log,
             Entry::Command => {
                 Stdout::Collect { bytes: Vec::new(), limit: limits.result_bytes + command::FRAME_BYTES }
             }
         };
-        let fresh = call.isolation == Isolation::Fresh || self.entry() == Entry::Command;
-        let wish = Wish { deadline: call.deadline, fresh, nested: call.nested };
-        let mut lease = pool.check_out(wish).await?;
-        // Not before there is an instance: who holds a slot must wait for nobody.
-        let lane = &pool.blueprint.engine.0.lane;
-        let slot = self.0.suspicion.slot(lane, call.deadline, limits.call_time).await?;
-        let turn = Turn {
-            method,
-            input,
-            deadline: call.deadline,
-            longest: limits.call_time,
-            slot,
-            suspicion: self.0.suspicion.clone(),
-            host: call.host.clone(),
-            stdout,
-        };
+        let asked = Some(asked);
+        let turn = Turn { asked, deadline: wish.deadline, longest: limits.call_time, slot, stdout };
         let Some(instance) = lease.instance() else { return Err(GuestFault::Busy) };
         let ended = instance.call(&pool.blueprint, turn).await;
+        *unknown = ended.unknown;
         let orderly = ended.result.as_ref().err().is_none_or(GuestFault::is_orderly);
-        if orderly && !fresh {
+        if orderly && !wish.fresh {
             lease.is_sound();
         }
         pool.counters.ran(ended.overran, ended.memory);
         if orderly && !ended.overran {
-            self.0.suspicion.allay();
+            suspicion.allay();
         }
         drop(lease);
         let result = ended.result?;
@@ -205,8 +217,7 @@ impl fmt::Debug for Guest {
 
 impl Inner {
     fn new(pool: Arc<Pool>, abi: Abi, imports_host: bool) -> Self {
-        let (lowers_methods, suspicion) = (AtomicBool::new(false), Arc::default());
-        Self { pool, abi, imports_host, lowers_methods, suspicion }
+        Self { pool, abi, imports_host, lowers_methods: AtomicBool::new(false) }
     }
 }
 
@@ -214,11 +225,11 @@ impl Inner {
 
 impl Call {
     /// A call without envelope, deadline or host, in an instance that may be warm.
-    pub fn new(method: impl Into<Arc<str>>, input: impl Into<Bytes>) -> Self {
+    pub fn new(method: impl Into<MethodName>, input: impl Into<Bytes>) -> Self {
         Self {
             method: method.into(),
             input: input.into(),
-            envelope: RequestEnvelope::default(),
+            envelope: None,
             deadline: None,
             isolation: Isolation::Warm,
             nested: false,

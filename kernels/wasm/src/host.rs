@@ -95,7 +95,7 @@ impl Function {
             return Ok((0, 0));
         };
         let request = request.to_vec();
-        let host = state.call.host.clone();
+        let host = state.call.asked.as_ref().and_then(|asked| asked.host.clone());
         let now = Instant::now();
         let until = state.pace.until(now);
         // A guest that mostly waits may go from call to call without ever seeing a tick.

@@ -15,8 +15,8 @@ use crate::engine::{Claim, Engine};
 use crate::fault::GuestFault;
 use crate::lane::Slot;
 use crate::limits::{Denied, Limits};
-use crate::state::{State, Turn};
-use crate::suspicion::Suspicion;
+use crate::state::{Asked, State, Turn};
+use crate::suspicion::Suspicions;
 use crate::wasi::Stdout;
 
 /// What every instance of a guest is made from.
@@ -52,7 +52,6 @@ pub(crate) struct Instance {
 }
 
 /// How a call is made.
-#[derive(Clone)]
 enum Call {
     HandleRequest(TypedFunc<(u32, u32), ()>),
     Command(TypedFunc<(), ()>),
@@ -65,6 +64,8 @@ pub(crate) struct Ended {
     pub(crate) overran: bool,
     /// The linear memory of the instance, in bytes.
     pub(crate) memory: usize,
+    /// What was asked, if the guest does not know the method: it may know it by another name.
+    pub(crate) unknown: Option<Box<Asked>>,
 }
 
 /// The code with which a command says that all went well.
@@ -81,18 +82,15 @@ impl Instance {
         blueprint: &Blueprint,
         claim: Claim,
         deadline: Option<Instant>,
-        (slot, suspicion): (Option<Slot>, &Arc<Suspicion>),
+        (slot, suspicions): (Option<Slot>, &Suspicions),
     ) -> Result<Self, GuestFault> {
         let shared = &blueprint.engine.0;
-        let mut state = State::new(&blueprint.name, &blueprint.limits, &shared.lane);
+        let mut state = State::new(&blueprint.name, &blueprint.limits, &shared.lane, &suspicions.starts);
         state.begin(Turn {
-            method: Arc::from(""),
-            input: Bytes::new(),
+            asked: None,
             deadline,
             longest: blueprint.limits.start_time,
             slot,
-            suspicion: suspicion.clone(),
-            host: None,
             stdout: Stdout::Log,
         });
         let mut store = Store::new(&shared.wasm, state);
@@ -101,10 +99,11 @@ impl Instance {
         store.set_epoch_deadline(1);
         match Self::connect(blueprint, &mut store).await {
             Ok((guest, call, memory)) => {
-                let overran = store.data_mut().end();
+                let (overran, _) = store.data_mut().end();
                 if !overran {
-                    suspicion.allay();
+                    suspicions.starts.allay();
                 }
+                store.data_mut().pace.tell(&suspicions.calls);
                 Ok(Self { store, guest, call, memory, uses: 0, _claim: claim })
             }
             Err(error) => Err(classify(&error, store.data(), &blueprint.limits)),
@@ -163,59 +162,62 @@ impl Instance {
         self.uses += 1;
         self.store.data_mut().begin(turn);
         self.store.set_epoch_deadline(1);
-        let result = match self.call.clone() {
-            Call::HandleRequest(run) => self.handle_request(blueprint, &run).await,
-            Call::Command(start) => self.command(blueprint, &start).await,
+        let result = match &self.call {
+            Call::HandleRequest(run) => handle_request(blueprint, &mut self.store, run).await,
+            Call::Command(start) => command(blueprint, &mut self.store, start).await,
         };
-        let overran = self.store.data_mut().end();
+        let (overran, asked) = self.store.data_mut().end();
         let memory = self.memory.map_or(0, |memory| memory.data_size(&self.store));
-        Ended { result, overran, memory }
+        let is_unknown = matches!(result, Err(GuestFault::UnknownMethod(_)));
+        Ended { result, overran, memory, unknown: asked.filter(|_| is_unknown).map(Box::new) }
     }
+}
 
-    async fn handle_request(
-        &mut self,
-        blueprint: &Blueprint,
-        run: &TypedFunc<(u32, u32), ()>,
-    ) -> Result<Bytes, GuestFault> {
-        let call = &self.store.data().call;
-        let lengths = (u32::try_from(call.method.len()), u32::try_from(call.input.len()));
-        let (Ok(method), Ok(input)) = lengths else { return Err(GuestFault::InputRefused) };
-        if let Err(error) = run.call_async(&mut self.store, (method, input)).await {
-            return Err(classify(&error, self.store.data(), &blueprint.limits));
-        }
-        match self.store.data_mut().call.output.take() {
-            // A Go guest marshals a missing result to null.
-            Some(Output::Good(result)) if blueprint.payload == Payload::Json && result == "null" => {
-                Ok(Bytes::from_static(b"{}"))
-            }
-            Some(Output::Good(result)) => Ok(result),
-            Some(Output::Error(body)) => Err(guest_error(&body)),
-            None => Err(GuestFault::GuestSilent),
-        }
+async fn handle_request(
+    blueprint: &Blueprint,
+    store: &mut Store<State>,
+    run: &TypedFunc<(u32, u32), ()>,
+) -> Result<Bytes, GuestFault> {
+    let lengths = store.data().call.asked.as_ref().map_or((Ok(0), Ok(0)), |asked| {
+        (u32::try_from(asked.method.len()), u32::try_from(asked.input.len()))
+    });
+    let (Ok(method), Ok(input)) = lengths else { return Err(GuestFault::InputRefused) };
+    if let Err(error) = run.call_async(&mut *store, (method, input)).await {
+        return Err(classify(&error, store.data(), &blueprint.limits));
     }
-
-    async fn command(
-        &mut self,
-        blueprint: &Blueprint,
-        start: &TypedFunc<(), ()>,
-    ) -> Result<Bytes, GuestFault> {
-        let call = &mut self.store.data_mut().call;
-        let stdin = command::input(&call.method, &call.input)?;
-        call.stdio.feed(stdin);
-        let ended = match start.call_async(&mut self.store, ()).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(classify(&error, self.store.data(), &blueprint.limits)),
-        };
-        let output = self.store.data_mut().call.stdio.collected().unwrap_or_default();
-        match ended {
-            Ok(()) | Err(GuestFault::Exited(EXIT_SUCCESS)) => command::result(&output),
-            // A command that fails may still have said why.
-            Err(GuestFault::Exited(code)) => Err(match command::result(&output) {
-                Err(said @ (GuestFault::Guest(_) | GuestFault::UnknownMethod(_))) => said,
-                _ => GuestFault::Exited(code),
-            }),
-            Err(fault) => Err(fault),
+    match store.data_mut().call.output.take() {
+        // A Go guest marshals a missing result to null.
+        Some(Output::Good(result)) if blueprint.payload == Payload::Json && result == "null" => {
+            Ok(Bytes::from_static(b"{}"))
         }
+        Some(Output::Good(result)) => Ok(result),
+        Some(Output::Error(body)) => Err(guest_error(&body)),
+        None => Err(GuestFault::GuestSilent),
+    }
+}
+
+async fn command(
+    blueprint: &Blueprint,
+    store: &mut Store<State>,
+    start: &TypedFunc<(), ()>,
+) -> Result<Bytes, GuestFault> {
+    let call = &mut store.data_mut().call;
+    if let Some(asked) = &call.asked {
+        call.stdio.feed(command::input(&asked.method, &asked.input)?);
+    }
+    let ended = match start.call_async(&mut *store, ()).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(classify(&error, store.data(), &blueprint.limits)),
+    };
+    let output = store.data_mut().call.stdio.collected().unwrap_or_default();
+    match ended {
+        Ok(()) | Err(GuestFault::Exited(EXIT_SUCCESS)) => command::result(&output),
+        // A command that fails may still have said why.
+        Err(GuestFault::Exited(code)) => Err(match command::result(&output) {
+            Err(said @ (GuestFault::Guest(_) | GuestFault::UnknownMethod(_))) => said,
+            _ => GuestFault::Exited(code),
+        }),
+        Err(fault) => Err(fault),
     }
 }
 

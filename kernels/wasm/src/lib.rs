@@ -30,7 +30,7 @@ pub use crate::compile::child::compile_guest;
 pub use crate::compile::{CompileError, CompilerCommand};
 pub use crate::engine::{Allocation, Engine, EngineError, EngineOptions};
 pub use crate::fault::{GuestFault, GuestStatus};
-pub use crate::guest::{Call, Guest, GuestStats, Isolation, LoadError, LoadOptions, Reply};
+pub use crate::guest::{Call, Guest, GuestStats, Isolation, LoadError, LoadOptions, MethodName, Reply};
 pub use crate::host::{Host, ServiceCall, ServiceError, ServiceErrorCode};
 pub use crate::limits::Limits;
 pub use crate::primed::{Priming, Sample};

@@ -47,14 +47,14 @@ const FREE_TICKS: u32 = 1;
 // === impl Pace ===
 
 impl Pace {
-    pub(crate) fn new(lane: &Lane) -> Self {
+    pub(crate) fn new(lane: &Lane, suspicion: &Arc<Suspicion>) -> Self {
         Self {
             lane: lane.clone(),
             deadline: None,
             longest: Duration::ZERO,
             since: None,
             ticks: 0,
-            suspicion: Arc::default(),
+            suspicion: suspicion.clone(),
             ran: Duration::ZERO,
             resumed: None,
             slot: Arc::default(),
@@ -63,15 +63,13 @@ impl Pace {
         }
     }
 
+    /// From now on this hears of overruns.
+    pub(crate) fn tell(&mut self, suspicion: &Arc<Suspicion>) {
+        self.suspicion = suspicion.clone();
+    }
+
     /// Begins a call.
-    pub(crate) fn begin(
-        &mut self,
-        deadline: Option<Instant>,
-        longest: Duration,
-        slot: Option<Slot>,
-        suspicion: Arc<Suspicion>,
-    ) {
-        self.suspicion = suspicion;
+    pub(crate) fn begin(&mut self, deadline: Option<Instant>, longest: Duration, slot: Option<Slot>) {
         (self.deadline, self.longest) = (deadline, longest);
         // Whoever begins with a slot has no free tick after it.
         let ticks = if slot.is_some() { FREE_TICKS } else { 0 };

@@ -19,14 +19,13 @@ use crate::engine::Evict;
 use crate::fault::GuestFault;
 use crate::guest::Counters;
 use crate::instance::{Blueprint, Instance};
-use crate::suspicion::Suspicion;
+use crate::suspicion::Suspicions;
 
 /// The instances of one guest.
 pub(crate) struct Pool {
     pub(crate) blueprint: Blueprint,
     pub(crate) counters: Counters,
-    /// Of the starts.
-    suspicion: Arc<Suspicion>,
+    pub(crate) suspicions: Suspicions,
     state: Mutex<State>,
 }
 
@@ -38,7 +37,7 @@ struct State {
     least_idle: usize,
     live: u32,
     extra: u32,
-    waiting: VecDeque<oneshot::Sender<Lease>>,
+    waiting: VecDeque<oneshot::Sender<Lease<'static>>>,
     /// Starts that failed since the last that did not.
     failures: u32,
     /// No start is tried before, and why.
@@ -64,13 +63,22 @@ pub(crate) struct Wish {
 }
 
 /// An instance, or the right to start one, for one call.
-pub(crate) struct Lease {
+pub(crate) struct Lease<'a> {
     /// Taken when the lease has ended.
-    pool: Option<Arc<Pool>>,
+    pool: Option<Keeper<'a>>,
     instance: Option<Instance>,
     /// Beyond the most, for a nested call.
     is_extra: bool,
     is_sound: bool,
+}
+
+/// What a waiting call gets.
+type Handed = oneshot::Receiver<Lease<'static>>;
+
+/// The pool of a lease: a call has it at hand, a lease that waits for its taker keeps it alive.
+enum Keeper<'a> {
+    Borrowed(&'a Arc<Pool>),
+    Owned(Arc<Pool>),
 }
 
 /// After so many failed starts in a row there is a pause.
@@ -90,7 +98,7 @@ impl Pool {
         let pool = Arc::new(Self {
             blueprint,
             counters: Counters::default(),
-            suspicion: Arc::default(),
+            suspicions: Suspicions::default(),
             state: Mutex::new(State::default()),
         });
         let known: std::sync::Weak<Self> = Arc::downgrade(&pool);
@@ -112,7 +120,7 @@ impl Pool {
     ///
     /// # Errors
     /// None is to be had in time, or none can be started.
-    pub(crate) async fn check_out(self: &Arc<Self>, wish: Wish) -> Result<Lease, GuestFault> {
+    pub(crate) async fn check_out(self: &Arc<Self>, wish: Wish) -> Result<Lease<'_>, GuestFault> {
         let mut lease = match self.take(wish)? {
             Ok(lease) => lease,
             Err(handed) => self.wait(handed, wish.deadline).await?,
@@ -130,7 +138,7 @@ impl Pool {
     }
 
     /// What is there now; else a place in line.
-    fn take(self: &Arc<Self>, wish: Wish) -> Result<Result<Lease, oneshot::Receiver<Lease>>, GuestFault> {
+    fn take(self: &Arc<Self>, wish: Wish) -> Result<Result<Lease<'_>, Handed>, GuestFault> {
         let limits = &self.blueprint.limits;
         let mut state = self.state.lock();
         if let Some(instance) = state.idle.pop() {
@@ -156,15 +164,11 @@ impl Pool {
         Ok(Err(receiver))
     }
 
-    fn lease(self: &Arc<Self>, instance: Option<Instance>, is_extra: bool) -> Lease {
-        Lease { pool: Some(self.clone()), instance, is_extra, is_sound: false }
+    fn lease(self: &Arc<Self>, instance: Option<Instance>, is_extra: bool) -> Lease<'_> {
+        Lease { pool: Some(Keeper::Borrowed(self)), instance, is_extra, is_sound: false }
     }
 
-    async fn wait(
-        &self,
-        handed: oneshot::Receiver<Lease>,
-        deadline: Option<Instant>,
-    ) -> Result<Lease, GuestFault> {
+    async fn wait(&self, handed: Handed, deadline: Option<Instant>) -> Result<Lease<'static>, GuestFault> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(GuestFault::NoRuntime);
         }
@@ -195,11 +199,11 @@ impl Pool {
             }
         };
         let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let slot =
-            self.suspicion.slot(&self.blueprint.engine.0.lane, deadline, self.blueprint.limits.start_time);
+        let (lane, start_time) = (&self.blueprint.engine.0.lane, self.blueprint.limits.start_time);
+        let slot = self.suspicions.starts.slot(lane, deadline, start_time);
         // Who waited in vain for others to get out of the way has not failed to start.
         let slot = slot.await.map_err(|late| if is_late() { late } else { GuestFault::Busy })?;
-        let started = Instance::start(&self.blueprint, claim, deadline, (slot, &self.suspicion)).await;
+        let started = Instance::start(&self.blueprint, claim, deadline, (slot, &self.suspicions)).await;
         self.counters.started(started.is_ok());
         match &started {
             Ok(_) => {
@@ -240,7 +244,10 @@ impl Pool {
 
     /// Hands a lease to the first who waits; gives it back if nobody does, with the state locked so that
     /// nobody can come in between.
-    fn hand_over(&self, mut lease: Lease) -> Option<(Lease, parking_lot::MutexGuard<'_, State>)> {
+    fn hand_over(
+        &self,
+        mut lease: Lease<'static>,
+    ) -> Option<(Lease<'static>, parking_lot::MutexGuard<'_, State>)> {
         loop {
             let mut state = self.state.lock();
             let Some(waiting) = state.waiting.pop_front() else { return Some((lease, state)) };
@@ -284,7 +291,7 @@ impl Evict for Pool {
 
 // === impl Lease ===
 
-impl Lease {
+impl Lease<'_> {
     /// The instance, which is there once the lease is checked out.
     pub(crate) fn instance(&mut self) -> Option<&mut Instance> {
         self.instance.as_mut()
@@ -296,9 +303,10 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let Some(pool) = self.pool.take() else { return };
+        let Some(keeper) = self.pool.take() else { return };
+        let pool = keeper.pool();
         let limits = &pool.blueprint.limits;
         let is_short = pool.blueprint.engine.0.budget.is_short();
         let instance = self.instance.take();
@@ -316,10 +324,22 @@ impl Drop for Lease {
         }
         drop(state);
         // What is handed on counts as sound until its new holder begins to use it.
-        let next = Lease { pool: Some(pool.clone()), instance, is_extra: false, is_sound: true };
-        if let Some((mut unwanted, mut state)) = pool.hand_over(next) {
+        let pool = Some(Keeper::Owned(pool.clone()));
+        let next = Lease { pool, instance, is_extra: false, is_sound: true };
+        if let Some((mut unwanted, mut state)) = keeper.pool().hand_over(next) {
             unwanted.pool = None;
             state.settle(unwanted.instance.take());
+        }
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper<'_> {
+    fn pool(&self) -> &Arc<Pool> {
+        match self {
+            Self::Borrowed(pool) => pool,
+            Self::Owned(pool) => pool,
         }
     }
 }

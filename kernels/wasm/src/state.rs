@@ -8,6 +8,7 @@ use wasmtime::{Caller, Extern, Memory, TypedFunc};
 
 use crate::abi::okra::Output;
 use crate::fault::GuestFault;
+use crate::guest::MethodName;
 use crate::host::Host;
 use crate::lane::{Lane, Slot};
 use crate::limits::{Limits, Meter};
@@ -28,26 +29,28 @@ pub(crate) struct State {
 
 /// The call being served.
 pub(crate) struct CallState {
-    pub(crate) method: Arc<str>,
-    pub(crate) input: Bytes,
+    /// Nothing while the instance starts, and between calls.
+    pub(crate) asked: Option<Asked>,
     pub(crate) output: Option<Output>,
     pub(crate) result_limit: usize,
-    pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) stdio: Stdio,
     okra_calls: Count,
     wasi_calls: Count,
 }
 
-/// One call, as an instance serves it.
-pub(crate) struct Turn {
-    pub(crate) method: Arc<str>,
+/// What a guest is asked in a call.
+pub(crate) struct Asked {
+    pub(crate) method: MethodName,
     pub(crate) input: Bytes,
+    pub(crate) host: Option<Arc<dyn Host>>,
+}
+
+/// One call, as an instance serves it; or its start, in which it is asked nothing.
+pub(crate) struct Turn {
+    pub(crate) asked: Option<Asked>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) longest: Duration,
     pub(crate) slot: Option<Slot>,
-    /// Hears it if this one overruns.
-    pub(crate) suspicion: Arc<Suspicion>,
-    pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) stdout: Stdout,
 }
 
@@ -60,18 +63,17 @@ struct Count {
 // === impl State ===
 
 impl State {
-    pub(crate) fn new(name: &Arc<str>, limits: &Limits, lane: &Lane) -> Self {
+    /// `suspicion` hears it if a turn overruns.
+    pub(crate) fn new(name: &Arc<str>, limits: &Limits, lane: &Lane, suspicion: &Arc<Suspicion>) -> Self {
         Self {
             meter: Meter::new(limits),
-            pace: Pace::new(lane),
+            pace: Pace::new(lane, suspicion),
             memory: None,
             allocate: None,
             call: CallState {
-                method: Arc::from(""),
-                input: Bytes::new(),
+                asked: None,
                 output: None,
                 result_limit: limits.result_bytes,
-                host: None,
                 stdio: Stdio::new(name, limits.log_lines),
                 okra_calls: Count::new(limits.okra_calls),
                 wasi_calls: Count::new(limits.wasi_calls),
@@ -82,21 +84,19 @@ impl State {
     /// Begins a call.
     pub(crate) fn begin(&mut self, turn: Turn) {
         self.meter.begin();
-        self.pace.begin(turn.deadline, turn.longest, turn.slot, turn.suspicion);
+        self.pace.begin(turn.deadline, turn.longest, turn.slot);
         let call = &mut self.call;
-        (call.method, call.input, call.host) = (turn.method, turn.input, turn.host);
+        call.asked = turn.asked;
         call.output = None;
         call.stdio.begin(turn.stdout);
         call.okra_calls.left = call.okra_calls.limit;
         call.wasi_calls.left = call.wasi_calls.limit;
     }
 
-    /// Ends a call: nothing of it stays. Says whether it overran.
-    pub(crate) fn end(&mut self) -> bool {
+    /// Ends a call: nothing of it stays. Says whether it overran, and what was asked.
+    pub(crate) fn end(&mut self) -> (bool, Option<Asked>) {
         self.call.stdio.end();
-        self.call.host = None;
-        self.call.input = Bytes::new();
-        self.pace.end()
+        (self.pace.end(), self.call.asked.take())
     }
 
     /// The guest's memory and the state, both to be written.

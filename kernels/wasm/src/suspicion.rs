@@ -1,6 +1,7 @@
 //! A rule of thumb: whoever overran of late will do so again, and takes a slot before it begins. Else each of
 //! many calls that overrun would have its free tick, and the neighbours would wait for all of them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,13 @@ use crate::pace::before;
 /// What is thought of a guest's calls, or of its starts: how many have to end well before it is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Suspicion(AtomicU32);
+
+/// What is thought of a guest.
+#[derive(Debug, Default)]
+pub(crate) struct Suspicions {
+    pub(crate) starts: Arc<Suspicion>,
+    pub(crate) calls: Arc<Suspicion>,
+}
 
 /// So many after one that overran.
 const LASTING: u32 = 16;
@@ -32,6 +40,11 @@ impl Suspicion {
         }
     }
 
+    /// Whether the next one needs a slot.
+    pub(crate) fn is_roused(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
     /// A slot, if it needs one; waits for it until the deadline, and for no longer than `longest`.
     ///
     /// # Errors
@@ -42,7 +55,7 @@ impl Suspicion {
         deadline: Option<Instant>,
         longest: Duration,
     ) -> Result<Option<Slot>, GuestFault> {
-        if self.0.load(Ordering::Relaxed) == 0 {
+        if !self.is_roused() {
             return Ok(None);
         }
         let longest = Instant::now() + longest;

@@ -1,6 +1,6 @@
 ;; Speaks the OKRA ABI with a guest for one call, so that the host enters wasm once and not six times.
-;; `put` writes the method (0) or the input (1) to a pointer the guest gave; `take` copies the result out
-;; and says which pointer to free, 0 for none.
+;; `put` writes the method and the input to the pointers the guest gave; `take` copies the result out and
+;; says which pointer to free, 0 for none.
 (module
   (import "guest" "allocate" (func $allocate (param i32) (result i32)))
   (import "guest" "deallocate" (func $deallocate (param i32)))
@@ -13,9 +13,8 @@
     (local $method i32)
     (local $input i32)
     (local.set $method (call $allocate (local.get $method_len)))
-    (call $put (i32.const 0) (local.get $method))
     (local.set $input (call $allocate (local.get $input_len)))
-    (call $put (i32.const 1) (local.get $input))
+    (call $put (local.get $method) (local.get $input))
     (call $free
       (call $take
         (call $handle

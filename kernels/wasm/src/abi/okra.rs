@@ -1,7 +1,7 @@
 //! The OKRA ABI: `allocate`, `deallocate`, `handle_request` and a packed result.
 //!
-//! One call is: allocate and write the method, allocate and write the input, `handle_request`, copy the
-//! result out, free the result, the input and the method. The sequence itself is wasm, the [`Driver`],
+//! One call is: allocate the method and the input, write both, `handle_request`, copy the result out, free
+//! the result, the input and the method. The sequence itself is wasm, the [`Driver`],
 //! so that a call enters wasm once. A result is `pointer << 32 | length`; bit 63 marks the guest's own
 //! error, `{"error": "text"}`; zero is a failure without a word.
 
@@ -80,15 +80,21 @@ impl Driver {
     }
 }
 
-/// Writes the method or the input to where the guest has made room for it.
-fn put(mut caller: Caller<'_, State>, which: u32, ptr: u32) -> wasmtime::Result<()> {
+/// Writes the method and the input to where the guest has made room for them.
+fn put(mut caller: Caller<'_, State>, method: u32, input: u32) -> wasmtime::Result<()> {
     let (memory, state) = State::with_memory(&mut caller)?;
-    let bytes = if which == 0 { state.call.method.as_bytes() } else { &state.call.input };
+    let asked = state.call.asked.as_ref().ok_or(GuestFault::GuestSilent)?;
+    write(memory, method, asked.method.as_bytes())?;
+    write(memory, input, &asked.input)?;
+    Ok(())
+}
+
+fn write(memory: &mut [u8], ptr: u32, bytes: &[u8]) -> Result<(), GuestFault> {
     if bytes.is_empty() {
         return Ok(());
     }
     if ptr == 0 {
-        return Err(GuestFault::InputRefused.into());
+        return Err(GuestFault::InputRefused);
     }
     let room = memory.get_mut(ptr as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
     room.ok_or(GuestFault::Malformed("a pointer outside its memory"))?.copy_from_slice(bytes);

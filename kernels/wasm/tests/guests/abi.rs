@@ -105,7 +105,7 @@ async fn an_envelope_carries_what_surrounds_the_payload() {
         peer: "".into(),
         path: "/a.B/C".into(),
     };
-    let fault = guest.call(Call { envelope, ..call("C", "\x08\x05") }).await;
+    let fault = guest.call(Call { envelope: Some(envelope), ..call("C", "\x08\x05") }).await;
     let reply = fault.unwrap();
     assert_eq!(reply.payload, "/a.B/C");
     // The client's address, which is empty, reads as an entry of metadata.

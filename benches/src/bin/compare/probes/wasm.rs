@@ -14,8 +14,7 @@ use bytes::Bytes;
 use exec_plan::{ExecPlan, Executor, GraphSource, NoOffload, RequestContext};
 use kernels::{RpcServerCall, Service, Services};
 use kernels_wasm::{
-    Abi, Call, Engine, EngineOptions, Guest, Isolation, Limits, LoadOptions, Payload, Priming,
-    RequestEnvelope, Sample,
+    Abi, Call, Engine, EngineOptions, Guest, Isolation, Limits, LoadOptions, Payload, Priming, Sample,
 };
 use proto_json::Schema;
 
@@ -193,7 +192,7 @@ fn call(guest: &Guest, isolation: Isolation) -> Call {
     Call {
         method: if is_json { "add" } else { "say" }.into(),
         input: if is_json { Bytes::from_static(ADD) } else { benches::envelope().payload },
-        envelope: RequestEnvelope::default(),
+        envelope: None,
         deadline: None,
         isolation,
         nested: false,
