@@ -23,13 +23,12 @@ pub(crate) use self::stats::Counters;
 pub use self::stats::GuestStats;
 use crate::abi::envelope::{self, ReplyEnvelope, RequestEnvelope};
 use crate::abi::okra::lower_first;
-use crate::abi::{Abi, Entry, command};
+use crate::abi::{Abi, Entry};
 use crate::fault::GuestFault;
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::pool::{Pool, Wish};
 use crate::state::{Asked, Turn};
-use crate::wasi::Stdout;
 
 /// A loaded guest. Cheap to clone; clones are the same guest, with the same instances.
 #[derive(Clone)]
@@ -118,73 +117,68 @@ impl Guest {
     ///
     /// # Errors
     /// [`GuestFault`] says how the guest failed, or why it was not run.
-    pub async fn call(&self, call: Call) -> Result<Reply, GuestFault> {
+    pub async fn call(&self, mut call: Call) -> Result<Reply, GuestFault> {
         let counting = self.0.pool.counters.begin();
-        let result = self.answer(call).await;
+        let result = self.answer(&mut call).await.and_then(|result| self.reply(result));
         counting.end(result.as_ref().err());
         result
     }
 
-    async fn answer(&self, call: Call) -> Result<Reply, GuestFault> {
-        let Call { mut method, mut input, envelope, deadline, isolation, nested, host } = call;
+    /// Takes from `call` what an instance needs to serve it.
+    async fn answer(&self, call: &mut Call) -> Result<Bytes, GuestFault> {
         let remembered = self.0.lowers_methods.load(Ordering::Relaxed);
-        if remembered && let Some(lowered) = lower_first(&method) {
-            method = lowered.into();
+        if remembered && let Some(lowered) = lower_first(&call.method) {
+            call.method = lowered.into();
         }
-        let is_fresh = isolation == Isolation::Fresh || self.entry() == Entry::Command;
-        let wish = Wish { deadline, fresh: is_fresh, nested };
-        // Kept, for an envelope names the method: another name needs another one.
-        let sealed = self.0.abi.envelope.then(|| (std::mem::take(&mut input), envelope.unwrap_or_default()));
-        let seal = |method: &str| {
-            sealed.as_ref().map(|(payload, envelope)| envelope::encode(method, payload, envelope).into())
-        };
-        if let Some(whole) = seal(&method) {
-            input = whole;
+        let is_fresh = call.isolation == Isolation::Fresh || self.entry() == Entry::Command;
+        let wish = Wish { deadline: call.deadline, fresh: is_fresh, nested: call.nested };
+        let mut asked = self.asked(call);
+        let answer = self.run(&mut asked, wish).await;
+        if remembered || !matches!(answer, Err(GuestFault::UnknownMethod(_))) {
+            return answer;
         }
-        let mut unknown = None;
-        let answer = self.run(Asked { method, input, host }, wish, &mut unknown).await;
         // Wrappers of Go guests know methods by another spelling than the schema's.
-        let Some(mut asked) = unknown.take().filter(|_| !remembered) else { return answer };
-        let Some(lowered) = lower_first(&asked.method) else { return answer };
-        asked.method = lowered.into();
-        if let Some(whole) = seal(&asked.method) {
-            asked.input = whole;
+        let Some(Asked { method, input, host }) = asked else { return answer };
+        let Some(lowered) = lower_first(&method) else { return answer };
+        (call.method, call.host) = (lowered.into(), host);
+        if !self.0.abi.envelope {
+            call.input = input;
         }
         // Happens once or twice in the life of a guest, and shall not make the future of every call larger.
-        let again = Box::pin(self.run(*asked, wish, &mut unknown)).await;
+        let again = Box::pin(async { self.run(&mut self.asked(call), wish).await }).await;
         if !matches!(again, Err(GuestFault::UnknownMethod(_))) {
             self.0.lowers_methods.store(true, Ordering::Relaxed);
         }
         again
     }
 
-    /// Has an instance serve a call; what was asked comes back by `unknown` if the guest does not know
-    /// the method.
-    async fn run(
-        &self,
-        asked: Asked,
-        wish: Wish,
-        unknown: &mut Option<Box<Asked>>,
-    ) -> Result<Reply, GuestFault> {
+    /// What the guest is asked. An envelope is made of a copy: it names the method, and another name needs
+    /// another envelope.
+    fn asked(&self, call: &mut Call) -> Option<Asked> {
+        let input = match (self.0.abi.envelope, &call.envelope) {
+            (false, _) => std::mem::take(&mut call.input),
+            (true, Some(envelope)) => envelope::encode(&call.method, &call.input, envelope).into(),
+            (true, None) => envelope::encode(&call.method, &call.input, &RequestEnvelope::default()).into(),
+        };
+        Some(Asked { method: std::mem::take(&mut call.method), input, host: call.host.take() })
+    }
+
+    /// Has an instance serve a call; `asked` is there again if the guest does not know the method.
+    async fn run(&self, asked: &mut Option<Asked>, wish: Wish) -> Result<Bytes, GuestFault> {
         let (pool, limits) = (&self.0.pool, self.limits());
-        let mut lease = pool.check_out(wish).await?;
+        let mut lease = match pool.take_idle(wish) {
+            Some(lease) => lease,
+            None => Box::pin(pool.check_out(wish)).await?,
+        };
         // Not before there is an instance: who holds a slot must wait for nobody.
         let (lane, suspicion) = (&pool.blueprint.engine.0.lane, &pool.suspicions.calls);
         let slot = match suspicion.is_roused() {
             true => suspicion.slot(lane, wish.deadline, limits.call_time).await?,
             false => None,
         };
-        let stdout = match self.entry() {
-            Entry::HandleRequest => Stdout::Log,
-            Entry::Command => {
-                Stdout::Collect { bytes: Vec::new(), limit: limits.result_bytes + command::FRAME_BYTES }
-            }
-        };
-        let asked = Some(asked);
-        let turn = Turn { asked, deadline: wish.deadline, longest: limits.call_time, slot, stdout };
         let Some(instance) = lease.instance() else { return Err(GuestFault::Busy) };
-        let ended = instance.call(&pool.blueprint, turn).await;
-        *unknown = ended.unknown;
+        let turn = Turn { deadline: wish.deadline, longest: limits.call_time, slot };
+        let ended = instance.call(&pool.blueprint, asked, turn).await;
         let orderly = ended.result.as_ref().err().is_none_or(GuestFault::is_orderly);
         if orderly && !wish.fresh {
             lease.is_sound();
@@ -193,8 +187,11 @@ impl Guest {
         if orderly && !ended.overran {
             suspicion.allay();
         }
-        drop(lease);
-        let result = ended.result?;
+        ended.result
+    }
+
+    /// What a result is without its envelope.
+    fn reply(&self, result: Bytes) -> Result<Reply, GuestFault> {
         if !self.0.abi.envelope {
             return Ok(Reply { payload: result, envelope: ReplyEnvelope::default() });
         }

@@ -17,7 +17,6 @@ use crate::lane::Slot;
 use crate::limits::{Denied, Limits};
 use crate::state::{Asked, State, Turn};
 use crate::suspicion::Suspicions;
-use crate::wasi::Stdout;
 
 /// What every instance of a guest is made from.
 pub(crate) struct Blueprint {
@@ -64,8 +63,6 @@ pub(crate) struct Ended {
     pub(crate) overran: bool,
     /// The linear memory of the instance, in bytes.
     pub(crate) memory: usize,
-    /// What was asked, if the guest does not know the method: it may know it by another name.
-    pub(crate) unknown: Option<Box<Asked>>,
 }
 
 /// The code with which a command says that all went well.
@@ -86,21 +83,14 @@ impl Instance {
     ) -> Result<Self, GuestFault> {
         let shared = &blueprint.engine.0;
         let mut state = State::new(&blueprint.name, &blueprint.limits, &shared.lane, &suspicions.starts);
-        state.begin(Turn {
-            asked: None,
-            deadline,
-            longest: blueprint.limits.start_time,
-            slot,
-            stdout: Stdout::Log,
-        });
+        state.begin(&mut None, Turn { deadline, longest: blueprint.limits.start_time, slot });
         let mut store = Store::new(&shared.wasm, state);
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().pace.tick(Instant::now())?));
         store.set_epoch_deadline(1);
         match Self::connect(blueprint, &mut store).await {
             Ok((guest, call, memory)) => {
-                let (overran, _) = store.data_mut().end();
-                if !overran {
+                if !store.data_mut().end() {
                     suspicions.starts.allay();
                 }
                 store.data_mut().pace.tell(&suspicions.calls);
@@ -157,19 +147,29 @@ impl Instance {
         (&mut self.store, self.guest)
     }
 
-    /// Serves one call.
-    pub(crate) async fn call(&mut self, blueprint: &Blueprint, turn: Turn) -> Ended {
+    /// Serves one call. What is `asked` is gone then, unless the guest does not know the method: it may know
+    /// it by another name.
+    pub(crate) async fn call(
+        &mut self,
+        blueprint: &Blueprint,
+        asked: &mut Option<Asked>,
+        turn: Turn,
+    ) -> Ended {
         self.uses += 1;
-        self.store.data_mut().begin(turn);
+        self.store.data_mut().begin(asked, turn);
         self.store.set_epoch_deadline(1);
         let result = match &self.call {
             Call::HandleRequest(run) => handle_request(blueprint, &mut self.store, run).await,
             Call::Command(start) => command(blueprint, &mut self.store, start).await,
         };
-        let (overran, asked) = self.store.data_mut().end();
+        let state = self.store.data_mut();
+        let (overran, served) = (state.end(), &mut state.call.asked);
+        match result {
+            Err(GuestFault::UnknownMethod(_)) => *asked = served.take(),
+            _ => *served = None,
+        }
         let memory = self.memory.map_or(0, |memory| memory.data_size(&self.store));
-        let is_unknown = matches!(result, Err(GuestFault::UnknownMethod(_)));
-        Ended { result, overran, memory, unknown: asked.filter(|_| is_unknown).map(Box::new) }
+        Ended { result, overran, memory }
     }
 }
 
@@ -203,7 +203,8 @@ async fn command(
 ) -> Result<Bytes, GuestFault> {
     let call = &mut store.data_mut().call;
     if let Some(asked) = &call.asked {
-        call.stdio.feed(command::input(&asked.method, &asked.input)?);
+        let stdin = command::input(&asked.method, &asked.input)?;
+        call.stdio.connect(stdin, call.result_limit + command::FRAME_BYTES);
     }
     let ended = match start.call_async(&mut *store, ()).await {
         Ok(()) => Ok(()),

@@ -32,7 +32,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     /// The one used last is used next.
-    idle: Vec<Instance>,
+    idle: Vec<Box<Instance>>,
     /// The fewest there were since the last [`Evict::trim`].
     least_idle: usize,
     live: u32,
@@ -66,7 +66,7 @@ pub(crate) struct Wish {
 pub(crate) struct Lease<'a> {
     /// Taken when the lease has ended.
     pool: Option<Keeper<'a>>,
-    instance: Option<Instance>,
+    instance: Option<Box<Instance>>,
     /// Beyond the most, for a nested call.
     is_extra: bool,
     is_sound: bool,
@@ -116,6 +116,15 @@ impl Pool {
         }
     }
 
+    /// An idle instance for one call, if there is one that will do: what most calls get, without a wait.
+    pub(crate) fn take_idle(self: &Arc<Self>, wish: Wish) -> Option<Lease<'_>> {
+        if wish.fresh {
+            return None;
+        }
+        let instance = self.state.lock().pop_idle()?;
+        Some(self.lease(Some(instance), false))
+    }
+
     /// An instance for one call.
     ///
     /// # Errors
@@ -132,7 +141,7 @@ impl Pool {
         }
         if lease.instance.is_none() {
             let started = self.start(wish.deadline).await?;
-            lease.instance = Some(started);
+            lease.instance = Some(Box::new(started));
         }
         Ok(lease)
     }
@@ -141,8 +150,7 @@ impl Pool {
     fn take(self: &Arc<Self>, wish: Wish) -> Result<Result<Lease<'_>, Handed>, GuestFault> {
         let limits = &self.blueprint.limits;
         let mut state = self.state.lock();
-        if let Some(instance) = state.idle.pop() {
-            state.least_idle = state.least_idle.min(state.idle.len());
+        if let Some(instance) = state.pop_idle() {
             return Ok(Ok(self.lease(Some(instance), false)));
         }
         if state.live < limits.max_instances.get() {
@@ -164,7 +172,7 @@ impl Pool {
         Ok(Err(receiver))
     }
 
-    fn lease(self: &Arc<Self>, instance: Option<Instance>, is_extra: bool) -> Lease<'_> {
+    fn lease(self: &Arc<Self>, instance: Option<Box<Instance>>, is_extra: bool) -> Lease<'_> {
         Lease { pool: Some(Keeper::Borrowed(self)), instance, is_extra, is_sound: false }
     }
 
@@ -267,8 +275,7 @@ impl Evict for Pool {
 
     fn evict(&self) -> bool {
         let mut state = self.state.lock();
-        let Some(instance) = state.idle.pop() else { return false };
-        state.least_idle = state.least_idle.min(state.idle.len());
+        let Some(instance) = state.pop_idle() else { return false };
         state.live -= 1;
         drop(state);
         drop(instance);
@@ -294,7 +301,7 @@ impl Evict for Pool {
 impl Lease<'_> {
     /// The instance, which is there once the lease is checked out.
     pub(crate) fn instance(&mut self) -> Option<&mut Instance> {
-        self.instance.as_mut()
+        self.instance.as_deref_mut()
     }
 
     /// Says that the instance is as good as before.
@@ -347,8 +354,14 @@ impl Keeper<'_> {
 // === impl State ===
 
 impl State {
+    fn pop_idle(&mut self) -> Option<Box<Instance>> {
+        let instance = self.idle.pop()?;
+        self.least_idle = self.least_idle.min(self.idle.len());
+        Some(instance)
+    }
+
     /// Takes back what a call no longer needs and nobody waits for.
-    fn settle(&mut self, instance: Option<Instance>) {
+    fn settle(&mut self, instance: Option<Box<Instance>>) {
         match instance {
             Some(instance) => self.idle.push(instance),
             None => self.live -= 1,

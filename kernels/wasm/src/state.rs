@@ -14,7 +14,7 @@ use crate::lane::{Lane, Slot};
 use crate::limits::{Limits, Meter};
 use crate::pace::Pace;
 use crate::suspicion::Suspicion;
-use crate::wasi::{Stdio, Stdout};
+use crate::wasi::Stdio;
 
 /// What a store carries.
 pub(crate) struct State {
@@ -45,13 +45,11 @@ pub(crate) struct Asked {
     pub(crate) host: Option<Arc<dyn Host>>,
 }
 
-/// One call, as an instance serves it; or its start, in which it is asked nothing.
+/// The time that one call has, or the start of an instance.
 pub(crate) struct Turn {
-    pub(crate) asked: Option<Asked>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) longest: Duration,
     pub(crate) slot: Option<Slot>,
-    pub(crate) stdout: Stdout,
 }
 
 #[derive(Clone, Copy)]
@@ -81,22 +79,22 @@ impl State {
         }
     }
 
-    /// Begins a call.
-    pub(crate) fn begin(&mut self, turn: Turn) {
+    /// Begins a call, and takes what is asked in it; nothing is while the instance starts.
+    pub(crate) fn begin(&mut self, asked: &mut Option<Asked>, turn: Turn) {
         self.meter.begin();
         self.pace.begin(turn.deadline, turn.longest, turn.slot);
         let call = &mut self.call;
-        call.asked = turn.asked;
+        call.asked = asked.take();
         call.output = None;
-        call.stdio.begin(turn.stdout);
+        call.stdio.begin();
         call.okra_calls.left = call.okra_calls.limit;
         call.wasi_calls.left = call.wasi_calls.limit;
     }
 
-    /// Ends a call: nothing of it stays. Says whether it overran, and what was asked.
-    pub(crate) fn end(&mut self) -> (bool, Option<Asked>) {
+    /// Ends a call: nothing of it stays, save what was asked, for whoever takes it. Says whether it overran.
+    pub(crate) fn end(&mut self) -> bool {
         self.call.stdio.end();
-        (self.pace.end(), self.call.asked.take())
+        self.pace.end()
     }
 
     /// The guest's memory and the state, both to be written.

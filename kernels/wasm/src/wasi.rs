@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Caller, Engine, FuncType, Linker, Val, ValType};
 
-pub(crate) use self::io::{Stdio, Stdout};
+pub(crate) use self::io::Stdio;
 use crate::fault::GuestFault;
 use crate::limits::RANDOM_BYTES;
 use crate::state::State;

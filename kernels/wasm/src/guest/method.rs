@@ -8,9 +8,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// The name of a method, without its service. Cheap to clone, and to make of a path.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct MethodName {
-    path: Arc<str>,
+    /// Nothing for an empty name.
+    path: Option<Arc<str>>,
     /// Where the name begins: the start of a character of the path, or its end.
     start: usize,
 }
@@ -21,7 +22,7 @@ impl MethodName {
     /// The name at the end of a path: `Say` of `/demo.Echo/Say`. A text without a slash is the name.
     pub fn of_path(path: Arc<str>) -> Self {
         let start = path.rfind('/').map_or(0, |slash| slash + 1);
-        Self { path, start }
+        Self { path: Some(path), start }
     }
 }
 
@@ -29,14 +30,14 @@ impl Deref for MethodName {
     type Target = str;
 
     fn deref(&self) -> &str {
-        self.path.get(self.start..).unwrap_or_default()
+        self.path.as_ref().and_then(|path| path.get(self.start..)).unwrap_or_default()
     }
 }
 
 impl From<Arc<str>> for MethodName {
     /// The whole text, slashes and all.
     fn from(name: Arc<str>) -> Self {
-        Self { path: name, start: 0 }
+        Self { path: Some(name), start: 0 }
     }
 }
 
@@ -81,6 +82,7 @@ mod tests {
             assert_eq!(&*MethodName::from(path), path);
         }
         assert_eq!(MethodName::of_path("/a/m".into()), MethodName::from("m"));
+        assert_eq!(&*MethodName::default(), "");
         assert_eq!(format!("{:?}", MethodName::of_path("/a/m".into())), "\"m\"");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Stdio {
 
 /// Where standard output goes.
 #[derive(Debug, Default)]
-pub(crate) enum Stdout {
+enum Stdout {
     /// To the log.
     #[default]
     Log,
@@ -168,15 +168,16 @@ impl Stdio {
     }
 
     /// Begins a call.
-    pub(crate) fn begin(&mut self, stdout: Stdout) {
-        self.stdout = stdout;
+    pub(crate) fn begin(&mut self) {
+        self.stdout = Stdout::Log;
         self.lines_left = self.line_limit;
         self.dropped = 0;
     }
 
-    /// Sets what the guest reads.
-    pub(crate) fn feed(&mut self, stdin: Bytes) {
+    /// Sets what a command reads, and has what it writes collected, so many bytes at most.
+    pub(crate) fn connect(&mut self, stdin: Bytes, limit: usize) {
         self.stdin = stdin;
+        self.stdout = Stdout::Collect { bytes: Vec::new(), limit };
     }
 
     /// What the guest wrote to its standard output, if that was collected.
@@ -191,7 +192,9 @@ impl Stdio {
     pub(crate) fn end(&mut self) {
         self.flush(1);
         self.flush(2);
-        self.stdin = Bytes::new();
+        if !self.stdin.is_empty() {
+            self.stdin = Bytes::new();
+        }
         if self.dropped > 0 {
             tracing::warn!(
                 guest = &*self.guest,
@@ -243,10 +246,10 @@ impl Stdio {
 
     fn flush(&mut self, fd: u32) {
         let (line, stream) = if fd == 1 { (&mut self.out, "stdout") } else { (&mut self.err, "stderr") };
-        let Line { bytes, is_cut } = std::mem::take(line);
-        if bytes.is_empty() {
+        if line.bytes.is_empty() {
             return;
         }
+        let Line { bytes, is_cut } = std::mem::take(line);
         let Some(left) = self.lines_left.checked_sub(1) else {
             self.dropped = self.dropped.saturating_add(1);
             return;
@@ -271,7 +274,7 @@ mod tests {
     #[test]
     fn output_is_cut_into_lines_and_bounded() {
         let mut stdio = Stdio::new(&"guest".into(), 2);
-        stdio.begin(Stdout::Log);
+        stdio.begin();
         stdio.write(2, b"one\ntwo").unwrap();
         assert_eq!((stdio.lines_left, &stdio.err.bytes[..]), (1, &b"two"[..]));
         stdio.write(2, &vec![b'x'; LOG_LINE_BYTES * 3]).unwrap();
@@ -281,7 +284,7 @@ mod tests {
         assert_eq!((stdio.lines_left, stdio.dropped), (0, 1));
         stdio.end();
         assert_eq!(stdio.dropped, 2);
-        stdio.begin(Stdout::Log);
+        stdio.begin();
         assert_eq!((stdio.lines_left, stdio.dropped), (2, 0));
         assert!(stdio.err.bytes.is_empty());
     }
@@ -289,7 +292,8 @@ mod tests {
     #[test]
     fn a_commands_output_is_its_result_up_to_a_limit() {
         let mut stdio = Stdio::new(&"guest".into(), 2);
-        stdio.begin(Stdout::Collect { bytes: Vec::new(), limit: 4 });
+        stdio.begin();
+        stdio.connect(Bytes::new(), 4);
         stdio.write(1, b"abc").unwrap();
         stdio.write(2, b"log\n").unwrap();
         assert_eq!(stdio.write(1, b"de"), Err(GuestFault::ResultTooLarge { limit: 4 }));
