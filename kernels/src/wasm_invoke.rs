@@ -179,8 +179,7 @@ impl Node {
         };
         let payload = inputs.take(PAYLOAD).map_or(Ok(Bytes::new()), json::to_text)?;
         let guest = &service.guest;
-        let envelope =
-            guest.abi().envelope.then(|| self.envelope(path.clone(), inputs.get(META), cx));
+        let envelope = guest.abi().envelope.then(|| self.envelope(path.clone(), inputs.get(META), cx));
         let host = guest.imports_host().then(|| -> Arc<dyn Host> {
             Arc::new(Connected::new(self.services.clone(), service.clone(), cx.clone()))
         });

@@ -141,10 +141,11 @@ impl Form {
 
 /// Writes a reply to memory that the guest allocates, and frees.
 async fn write(mut caller: Caller<'_, State>, reply: String) -> wasmtime::Result<(u32, u32)> {
-    let (Some(allocate), Ok(len)) = (caller.data().allocate.clone(), u32::try_from(reply.len())) else {
+    let (Some(allocate), Ok(len)) = (caller.data().allocate, u32::try_from(reply.len())) else {
         return Ok((0, 0));
     };
-    let ptr = allocate.call_async(&mut caller, len).await?;
+    // Typed here, for most instances serve no call that comes by.
+    let ptr = allocate.typed::<u32, u32>(&caller)?.call_async(&mut caller, len).await?;
     if ptr == 0 {
         return Ok((0, 0));
     }

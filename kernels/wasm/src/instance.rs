@@ -1,5 +1,9 @@
 //! One instance of a guest: starting it, and serving one call after the other with it.
 //!
+//! Each call has a fiber of its own, on the stack that the last one left in the store. A fiber that lasted as
+//! long as the instance would cost more: the switch to it costs what a new one does, and to wait for the next
+//! request in a function of the host comes on top.
+//!
 //! A call that ends in anything but an answer or the guest's own error leaves the instance in an unknown
 //! state; so does a call that is dropped half-way. Whoever owns the instance then drops it.
 
@@ -130,7 +134,7 @@ impl Instance {
                     deallocate: function(store, &places.deallocate, "no deallocate")?,
                     handle_request: function(store, &places.handle_request, "no handle_request")?,
                 };
-                store.data_mut().allocate = Some(allocate.typed(&*store)?);
+                store.data_mut().allocate = Some(allocate);
                 Call::HandleRequest(blueprint.engine.0.driver.connect(store, exports).await?)
             }
         };

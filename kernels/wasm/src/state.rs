@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wasmtime::{Caller, Extern, Memory, TypedFunc};
+use wasmtime::{Caller, Extern, Func, Memory};
 
 use crate::abi::okra::Output;
 use crate::fault::GuestFault;
@@ -23,7 +23,7 @@ pub(crate) struct State {
     /// Known once the guest is instantiated.
     pub(crate) memory: Option<Memory>,
     /// Known for guests that have one.
-    pub(crate) allocate: Option<TypedFunc<u32, u32>>,
+    pub(crate) allocate: Option<Func>,
     pub(crate) call: CallState,
 }
 

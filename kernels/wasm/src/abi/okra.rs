@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use wasmtime::{Caller, Engine, Extern, Func, Linker, Module, Store, TypedFunc};
+use wasmtime::{Caller, Engine, Extern, Func, Linker, Module, ModuleExport, Store, TypedFunc};
 
 use crate::fault::GuestFault;
 use crate::state::State;
@@ -16,6 +16,8 @@ use crate::state::State;
 pub(crate) struct Driver {
     module: Module,
     host: Linker<State>,
+    /// Where its one export is, looked up once.
+    call: ModuleExport,
 }
 
 /// The functions of a guest that the driver calls.
@@ -42,6 +44,9 @@ struct ErrorBody {
 /// The driver, as `driver.wat` has it.
 const DRIVER: &[u8] = include_bytes!("driver.wasm");
 
+/// What a driver without its export would be.
+const NO_CALL: GuestFault = GuestFault::Malformed("a driver without `call`");
+
 /// The bit of a result that marks an error.
 const ERROR_BIT: u64 = 1 << 63;
 
@@ -58,7 +63,9 @@ impl Driver {
         let mut host = Linker::new(engine);
         host.func_wrap("host", "put", put)?;
         host.func_wrap("host", "take", take)?;
-        Ok(Self { module: Module::new(engine, DRIVER)?, host })
+        let module = Module::new(engine, DRIVER)?;
+        let call = module.get_export_index("call").ok_or(NO_CALL)?;
+        Ok(Self { module, host, call })
     }
 
     /// Connects the driver with a guest; the function it gives makes one call.
@@ -76,7 +83,8 @@ impl Driver {
             host("take")?,
         ];
         let driver = wasmtime::Instance::new_async(&mut *store, &self.module, &imports).await?;
-        driver.get_typed_func(&mut *store, "call")
+        let call = driver.get_module_export(&mut *store, &self.call).and_then(Extern::into_func);
+        call.ok_or(NO_CALL)?.typed(&*store)
     }
 }
 

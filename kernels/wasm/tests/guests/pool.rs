@@ -89,6 +89,26 @@ async fn an_instance_is_replaced_after_its_calls() {
 }
 
 #[tokio::test]
+async fn an_instance_that_traps_in_its_third_call_is_gone_and_the_next_call_has_another() {
+    let counting = module(
+        "",
+        "(global $calls (mut i32) (i32.const 0))",
+        "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+         (if (i32.eq (global.get $calls) (i32.const 3)) (then (unreachable)))
+         (call $echo (local.get $method) (local.get $method_len) (local.get $input) (local.get $len))",
+    );
+    let guest = load_with(&engine(), counting, most(1)).await;
+    for instance in 1..4 {
+        for _ in 0..2 {
+            assert_eq!(ask(&guest, "m", "x").await.unwrap(), "x");
+        }
+        assert_eq!((guest.stats().starts, guest.stats().idle), (instance, 1));
+        assert!(matches!(ask(&guest, "m", "x").await, Err(GuestFault::Trapped { .. })));
+        assert_eq!((guest.stats().live, guest.stats().traps), (0, instance));
+    }
+}
+
+#[tokio::test]
 async fn guests_share_the_engines_instances() {
     let engine = engine();
     let guests = [load(&engine, sleeper()).await, load(&engine, sleeper()).await];
