@@ -32,6 +32,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     /// The one used last is used next.
+    #[expect(clippy::vec_box, reason = "an instance goes out and in with every call, and is large to move")]
     idle: Vec<Box<Instance>>,
     /// The fewest there were since the last [`Evict::trim`].
     least_idle: usize,
