@@ -14,7 +14,6 @@ mod job;
 mod lean;
 mod snapshot;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,9 +29,8 @@ use crate::fault::GuestFault;
 use crate::guest::{LoadError, LoadOptions};
 use crate::instance::{Blueprint, Instance};
 use crate::limits::Limits;
-use crate::state::Turn;
-use crate::suspicion::Suspicion;
-use crate::wasi::Stdout;
+use crate::state::{Asked, Turn};
+use crate::suspicion::Suspicions;
 
 /// How a guest is primed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -154,8 +152,8 @@ impl Subject {
     async fn start(&self) -> Result<Instance, PrimingError> {
         let claim = self.engine.0.budget.try_claim();
         let claim = claim.ok_or_else(|| PrimingError::Machine("no room for an instance".to_owned()))?;
-        let suspicion = Arc::<Suspicion>::default();
-        let started = Instance::start(&self.blueprint, claim, Some(self.until), (None, &suspicion)).await;
+        let suspicions = Suspicions::default();
+        let started = Instance::start(&self.blueprint, claim, Some(self.until), (None, &suspicions)).await;
         started.map_err(PrimingError::Start)
     }
 
@@ -174,17 +172,9 @@ impl Subject {
             true => envelope::encode(method, input, &RequestEnvelope::default()).into(),
             false => input.clone(),
         };
-        let turn = Turn {
-            method: method.into(),
-            input,
-            deadline: Some(self.until),
-            longest: call_time,
-            slot: None,
-            suspicion: Arc::default(),
-            host: None,
-            stdout: Stdout::Log,
-        };
-        let result = instance.call(&self.blueprint, turn).await.result?;
+        let mut asked = Some(Asked { method: method.into(), input, host: None });
+        let turn = Turn { deadline: Some(self.until), longest: call_time, slot: None };
+        let result = instance.call(&self.blueprint, &mut asked, turn).await.result?;
         if self.abi.envelope {
             envelope::decode(result)?;
         }
