@@ -1,10 +1,7 @@
 //! Measurements: criterion benches of the parts, and `compare`, which measures the whole binary beside
 //! plain tonic servers in one run.
 //!
-//! Here is what the criterion benches measure with: graphs of any length, one that waits, a call to run them on,
-//! and a message to translate.
-
-pub mod transcode;
+//! Here is what the criterion benches measure with: graphs of any length, one that waits, and a call to run them on.
 
 use std::fmt::Write as _;
 use std::future::poll_fn;

@@ -113,7 +113,7 @@ impl Executor {
         cx: &RequestContext,
         now: Instant,
     ) -> Result<RunOutputs, RunError> {
-        if plan.mode() != Mode::Straight {
+        if plan.waits() {
             return Err(RunError::between_nodes(Fault::new(
                 Code::Internal,
                 "the plan waits; it cannot run in place",

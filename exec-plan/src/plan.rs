@@ -184,6 +184,11 @@ impl ExecPlan {
         self.class
     }
 
+    /// Whether a run may have to wait, so that only [`Executor::drive`](crate::Executor::drive) runs it.
+    pub fn waits(&self) -> bool {
+        self.mode != Mode::Straight
+    }
+
     /// The environment keys the plan binds, each once.
     pub fn env_keys(&self) -> impl ExactSizeIterator<Item = &EnvKey> {
         self.env.iter().map(|(key, _)| key)

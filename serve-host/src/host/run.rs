@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use exec_plan::{Class, Code, Environment, Executor, RunError, RunOutputs};
+use exec_plan::{Code, Environment, Executor, RunError, RunOutputs};
 use kernels::{Answer, Closed, Standing};
 
 use super::{Core, Work};
@@ -15,7 +15,7 @@ use crate::respond::{Failure, name_plan};
 use crate::stats::{End, Outcome, ShardIndex, Stats};
 
 thread_local! {
-    /// The slots of plans that run in place, reused from call to call.
+    /// The slots of plans that do not wait, reused from call to call.
     static EXECUTOR: RefCell<Executor> = RefCell::new(Executor::new());
 }
 
@@ -39,18 +39,31 @@ impl Core {
     /// Runs a plan on the pool; whoever waits for the answer is woken.
     pub(super) fn run_pooled(self: &Arc<Self>, permit: Permit<Work>, work: Work) {
         let core = self.clone();
-        self.pool.spawn(async move {
-            let ran = if work.plan.class() == Class::Inline {
-                let cx = work.context(&core);
-                EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, Instant::now()))
-            } else {
-                let cx = Arc::new(work.context(&core));
-                Executor::drive(work.plan.plan(), &cx, &*core.offload).await
-            };
-            let standing = core.settle(&work, work.call.standing(), ran.as_ref());
-            core.count(&work, standing, Stats::ended);
-            drop(permit);
-        });
+        // Two futures, for that of a run that waits is many times as large, and is moved with each call.
+        if work.plan.waits() {
+            self.pool.spawn(async move {
+                let ran = {
+                    let cx = Arc::new(work.context(&core));
+                    Executor::drive(work.plan.plan(), &cx, &*core.offload).await
+                };
+                core.end_pooled(&work, ran.as_ref());
+                drop(permit);
+            });
+        } else {
+            self.pool.spawn(async move {
+                let ran = {
+                    let cx = work.context(&core);
+                    EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, Instant::now()))
+                };
+                core.end_pooled(&work, ran.as_ref());
+                drop(permit);
+            });
+        }
+    }
+
+    fn end_pooled(&self, work: &Work, ran: Result<&RunOutputs, &RunError>) {
+        let standing = self.settle(work, work.call.standing(), ran);
+        self.count(work, standing, Stats::ended);
     }
 
     /// Runs a call that waited in line, unless it has ended meanwhile: then it never runs a kernel, and
