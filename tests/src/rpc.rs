@@ -64,6 +64,8 @@ impl Client {
         stream.set_nodelay(true)?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
+            // A client that gives calls up gets some of their answers all the same.
+            .max_local_error_reset_streams(None)
             .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(connection);

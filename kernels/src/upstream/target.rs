@@ -127,7 +127,11 @@ impl Target {
             .buffer_size(self.settings.max_in_flight as usize)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(MAX_HEADER_LIST);
+            .http2_max_header_list_size(MAX_HEADER_LIST)
+            // The answer to a call that was given up may be under way. It is no fault of the upstream, and the
+            // connection that carries the other calls must not end for it.
+            .http2_max_concurrent_reset_streams(self.settings.max_in_flight as usize)
+            .http2_max_local_error_reset_streams(None);
         Ok(endpoint.connect_with_connector_lazy(self.connector.clone()))
     }
 }
