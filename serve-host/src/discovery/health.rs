@@ -89,10 +89,12 @@ impl Watched {
                 self.told = Some(status);
                 return Some((Ok(HealthCheckResponse { status: status as i32 }), self));
             }
+            // What there is to say is said before the end, though both may have come by now.
             let lasts = tokio::select! {
-                () = self.health.stop.cancelled() => false,
-                changed = self.health.flips.changed() => changed.is_ok(),
+                biased;
                 changed = self.health.phase.changed() => changed.is_ok(),
+                changed = self.health.flips.changed() => changed.is_ok(),
+                () = self.health.stop.cancelled() => false,
             };
             if !lasts {
                 self.ended = true;

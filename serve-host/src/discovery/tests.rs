@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use exec_plan::{GraphSource, StoreOptions};
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -79,6 +79,26 @@ async fn a_watch_hears_every_change_once_and_ends_with_the_host() {
     stop.cancel();
     assert_eq!(heard().await, Ok(Some(Err(tonic::Code::Unavailable))));
     assert_eq!(heard().await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_watch_is_told_of_the_drain_though_the_end_comes_with_it() {
+    // As often as leaves nothing to luck.
+    for _ in 0..32 {
+        let (readiness, stop) = (Readiness::default(), CancellationToken::new());
+        readiness.serving();
+        let health = Health::new(store(), &readiness, stop.clone());
+        let request = tonic::Request::new(HealthCheckRequest { service: String::new() });
+        let mut watching = health.watch(request).await.unwrap().into_inner();
+        assert_eq!(watching.next().await.unwrap().unwrap().status, ServingStatus::Serving as i32);
+        let mut next = watching.next();
+        assert!((&mut next).now_or_never().is_none(), "told of a change that was none");
+        readiness.draining();
+        stop.cancel();
+        assert_eq!(next.await.unwrap().unwrap().status, ServingStatus::NotServing as i32);
+        assert_eq!(watching.next().await.unwrap().unwrap_err().code(), tonic::Code::Unavailable);
+        assert!(watching.next().await.is_none());
+    }
 }
 
 #[test]
