@@ -89,6 +89,24 @@ fn one_piece(pool: &Pool) {
     pool.share();
 }
 
+/// Two workers take a piece each, and would never take another, as if the first took for ever.
+fn reach_two_workers(bring: fn(&Pool)) {
+    explore(move || {
+        let pool = Pool::new();
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let pool = pool.clone();
+                thread::spawn(move || one_piece(&pool))
+            })
+            .collect();
+        bring(&pool);
+        for worker in workers {
+            worker.join().expect("a worker does not panic");
+        }
+        assert_eq!(pool.work.load(Ordering::SeqCst), 0);
+    });
+}
+
 #[test]
 fn no_wake_up_is_lost() {
     explore(|| {
@@ -104,40 +122,15 @@ fn no_wake_up_is_lost() {
 
 #[test]
 fn two_pieces_wake_two_workers() {
-    explore(|| {
-        let pool = Pool::new();
-        let workers: Vec<_> = (0..2)
-            .map(|_| {
-                let pool = pool.clone();
-                thread::spawn(move || one_piece(&pool))
-            })
-            .collect();
+    reach_two_workers(|pool| {
         pool.bring();
         pool.bring();
-        for worker in workers {
-            worker.join().unwrap();
-        }
-        assert_eq!(pool.work.load(Ordering::SeqCst), 0);
     });
 }
 
 #[test]
 fn two_pieces_brought_at_once_reach_two_workers() {
-    explore(|| {
-        let pool = Pool::new();
-        // Each takes one piece and would never take another, as if the first took for ever.
-        let workers: Vec<_> = (0..2)
-            .map(|_| {
-                let pool = pool.clone();
-                thread::spawn(move || one_piece(&pool))
-            })
-            .collect();
-        pool.bring_two();
-        for worker in workers {
-            worker.join().unwrap();
-        }
-        assert_eq!(pool.work.load(Ordering::SeqCst), 0);
-    });
+    reach_two_workers(Pool::bring_two);
 }
 
 #[test]
