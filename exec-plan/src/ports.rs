@@ -164,12 +164,12 @@ impl Ports<'_> {
         matches!(self.targets.get(output), Some(Target(Some(_))))
     }
 
-    /// How many inputs the signature has.
+    /// How many inputs there are, up to the last that is bound.
     pub fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// Whether the signature has no inputs.
+    /// Whether no input is bound.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }

@@ -83,9 +83,10 @@ pub enum Closed {
 }
 
 /// How far a call is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
     /// Neither answered nor closed.
+    #[default]
     Open,
     /// The graph answered with this status.
     Answered(Code),
@@ -99,6 +100,7 @@ pub struct RpcServerCall {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
     standing: Standing,
     /// Until it is taken.
@@ -124,8 +126,13 @@ pub fn serve_env() -> EnvSchema {
 impl RpcServerCall {
     /// A call that nobody has answered.
     pub fn new(envelope: RequestEnvelope) -> Self {
-        let state = State { standing: Standing::Open, answer: None, waiting: None };
-        Self { envelope, state: Mutex::new(state) }
+        Self { envelope, state: Mutex::default() }
+    }
+
+    /// Makes this the record of the next call with the same head: nothing of the last one stays.
+    pub fn renew(&mut self, payload: Bytes, deadline: Option<Instant>) {
+        (self.envelope.payload, self.envelope.deadline) = (payload, deadline);
+        *self.state.get_mut() = State::default();
     }
 
     /// The call behind a port's handle.

@@ -93,6 +93,12 @@ impl<T> Gate<T> {
         free == 0 && waiting >= self.capacity.0
     }
 
+    /// Whether anybody waits in line: whoever holds a permit for more than one piece of work gives it back then.
+    #[inline]
+    pub fn is_waited_for(&self) -> bool {
+        self.state.load(Ordering::Relaxed) / WAITER > 0
+    }
+
     /// Waits in line with this entry. It may be served before this returns, but not before `joined`
     /// has run, which it does if and only if the entry joins; it must be quick.
     ///

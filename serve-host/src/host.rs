@@ -8,6 +8,7 @@
 //! the stats exactly once, after its run has ended, and gives its permit back with it; whoever closes a
 //! call first, graph, deadline, client or drain, decides how it ended.
 
+pub(crate) mod batch;
 mod pending;
 mod run;
 
@@ -23,6 +24,7 @@ use exec_plan::{
 };
 use kernels::{Answer, Closed, RequestEnvelope, RpcServerCall};
 
+use self::batch::Batch;
 use self::pending::PendingCall;
 use crate::admit::{Gate, MaxInflight, Refusal};
 use crate::pool::overlong::Overlong;
@@ -31,7 +33,7 @@ use crate::protocol::Protocol;
 use crate::queue::QueueCapacity;
 use crate::respond::{Failure, PLAN_KEY, Rejection};
 use crate::stats::{ShardIndex, Stats, StatsSnapshot};
-use crate::transport::{Begun, PendingAnswer, UnaryHost};
+use crate::transport::{Arrival, Begun, PendingAnswer, UnaryHost};
 
 /// The settings of a host. Every wait and every queue of a call is bounded by one of them.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +100,22 @@ impl HostConfig {
     fn queue_full(&self) -> Rejection {
         let Self { max_inflight, queue_capacity, .. } = self;
         Rejection::QueueFull { max_inflight: max_inflight.0.get(), capacity: queue_capacity.0 }
+    }
+
+    /// Until when a call may run, and what the graph reads as its deadline: the client's own, if it gave one.
+    fn deadline(
+        &self,
+        asked: Option<Instant>,
+        arrived: Instant,
+    ) -> Result<(Instant, Option<Instant>), Rejection> {
+        match asked {
+            Some(deadline) if deadline <= arrived => Err(Rejection::DeadlineExpired),
+            Some(deadline) => {
+                let deadline = deadline.min(arrived + self.max_timeout);
+                Ok((deadline, Some(deadline)))
+            }
+            None => Ok((arrived + self.default_timeout, None)),
+        }
     }
 }
 
@@ -197,7 +215,7 @@ impl ServeHost {
 
     /// Begins a call on a plan that was leased for it.
     pub fn begin_leased(&self, plan: PlanLease, envelope: RequestEnvelope, protocol: Protocol) -> Begun {
-        self.begin_on(Some(plan), envelope, protocol, Instant::now())
+        self.begin_on(&mut Batch::default(), Some(plan), envelope, protocol, Instant::now())
     }
 
     /// Counts a refusal and gives the answer to its client.
@@ -217,18 +235,20 @@ impl ServeHost {
 
     fn begin_on(
         &self,
+        batch: &mut Batch,
         plan: Option<PlanLease>,
         envelope: RequestEnvelope,
         protocol: Protocol,
         arrived: Instant,
     ) -> Begun {
         let shard = Stats::shard();
-        self.admit(plan, envelope, protocol, arrived, shard)
+        self.admit(batch, plan, envelope, protocol, arrived, shard)
             .unwrap_or_else(|rejection| Begun::Done(self.reject(shard, &rejection)))
     }
 
     fn admit(
         &self,
+        batch: &mut Batch,
         plan: Option<PlanLease>,
         mut envelope: RequestEnvelope,
         protocol: Protocol,
@@ -239,21 +259,16 @@ impl ServeHost {
         if gate.is_closed() {
             return Err(Rejection::Draining);
         }
-        let deadline = match envelope.deadline {
-            Some(deadline) if deadline <= arrived => return Err(Rejection::DeadlineExpired),
-            Some(deadline) => deadline.min(arrived + config.max_timeout),
-            None => arrived + config.default_timeout,
-        };
+        let (deadline, own) = config.deadline(envelope.deadline, arrived)?;
         let plan = plan.map_or_else(|| self.resolve(&envelope), Ok)?;
-        // What the graph reads as its deadline is the client's own, −1 if it gave none.
-        envelope.deadline = envelope.deadline.map(|_| deadline);
+        envelope.deadline = own;
         let names_plan = envelope.metadata.may_be_for_host() && envelope.metadata.first(PLAN_KEY).is_some();
         let work =
             |call, cancel, plan| Work { call, plan, cancel, deadline, arrived, shard, protocol, names_plan };
         match gate.try_pass() {
             Some(pass) if plan.class() == Class::Inline => {
-                let call = Arc::new(RpcServerCall::new(envelope));
-                Ok(Begun::Done(core.run_inline(pass, &work(call, Cancel::never(), plan))))
+                let work = work(Arc::new(RpcServerCall::new(envelope)), Cancel::never(), plan);
+                Ok(Begun::Done(batch.begin(&self.inner, pass.into_permit(), work)))
             }
             Some(pass) => {
                 let work = work(waiting(envelope), Cancel::new(), plan);
@@ -320,11 +335,16 @@ impl ServeHost {
 
 impl UnaryHost for ServeHost {
     fn begin(&self, envelope: RequestEnvelope) -> Begun {
-        self.begin_at(envelope, Instant::now())
+        self.begin_on(&mut Batch::default(), None, envelope, Protocol::Grpc, Instant::now())
     }
 
-    fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
-        self.begin_on(None, envelope, Protocol::Grpc, arrived)
+    fn begin_in(&self, batch: &mut Batch, mut arrival: Arrival<'_>) -> Begun {
+        if let Some(answer) = batch.go_on(&self.inner, &mut arrival) {
+            return Begun::Done(answer);
+        }
+        batch.end();
+        let arrived = arrival.at;
+        self.begin_on(batch, None, arrival.into_envelope(), Protocol::Grpc, arrived)
     }
 }
 

@@ -41,6 +41,7 @@ pub use crate::drain::{Drain, DrainReport, Phase};
 pub use crate::gateway::{CorsConfig, Gateway};
 pub use crate::grpc::RefusalReason;
 pub use crate::grpc::compression::ResponseCompression;
+pub use crate::host::batch::Batch;
 pub use crate::host::{HostConfig, ServeHost};
 pub use crate::pool::PoolThreads;
 pub use crate::protocol::Protocol;
@@ -55,4 +56,4 @@ pub use crate::transport::limits::{
 pub use crate::transport::paced::{BodyError, Pace, PacedBody};
 pub use crate::transport::request_body::{RequestBody, RequestBodyError};
 pub use crate::transport::tonic::{GrpcService, UnaryBody, UnaryCall};
-pub use crate::transport::{Begun, PendingAnswer, TransportKind, UnaryHost};
+pub use crate::transport::{Arrival, Begun, PendingAnswer, TransportKind, UnaryHost};

@@ -223,13 +223,12 @@ impl Stats {
         shard.in_flight += 1;
     }
 
-    /// A call was accepted, ran at once and has ended: in one step, as nobody could see it run but a look
-    /// at the very moment.
-    #[inline]
-    pub fn ran(&self, shard: ShardIndex, end: &End<'_>) {
+    /// So many calls were accepted, ran at once and have ended alike: in one step, as nobody could see them
+    /// run but a look at the very moment.
+    pub fn ran(&self, shard: ShardIndex, end: &End<'_>, calls: u64) {
         let mut shard = self.lock(shard);
-        shard.accepted += 1;
-        shard.end(end);
+        shard.accepted += calls;
+        shard.end(end, calls);
     }
 
     /// A call was accepted and waits.
@@ -251,14 +250,14 @@ impl Stats {
     pub fn ended(&self, shard: ShardIndex, end: &End<'_>) {
         let mut shard = self.lock(shard);
         shard.in_flight -= 1;
-        shard.end(end);
+        shard.end(end, 1);
     }
 
     /// A waiting call ended without having run.
     pub fn ended_waiting(&self, shard: ShardIndex, end: &End<'_>) {
         let mut shard = self.lock(shard);
         shard.queued -= 1;
-        shard.end(end);
+        shard.end(end, 1);
     }
 
     /// The figures now.
@@ -311,17 +310,17 @@ impl StatsSnapshot {
 // === impl Shard ===
 
 impl Shard {
-    fn end(&mut self, end: &End<'_>) {
+    fn end(&mut self, end: &End<'_>, calls: u64) {
         match end.outcome {
-            Outcome::Completed => self.completed += 1,
-            Outcome::Failed => self.failed += 1,
-            Outcome::Cancelled => self.cancelled += 1,
-            Outcome::Expired => self.expired += 1,
+            Outcome::Completed => self.completed += calls,
+            Outcome::Failed => self.failed += calls,
+            Outcome::Cancelled => self.cancelled += calls,
+            Outcome::Expired => self.expired += calls,
         }
         // A graph's first call is the only one that clones its name.
         match self.graphs.get_mut(end.graph) {
-            Some(graph) => graph.end(end),
-            None => self.graphs.entry(end.graph.clone()).or_insert_with(GraphShard::new).end(end),
+            Some(graph) => graph.end(end, calls),
+            None => self.graphs.entry(end.graph.clone()).or_insert_with(GraphShard::new).end(end, calls),
         }
     }
 
@@ -369,18 +368,18 @@ impl GraphShard {
         Self { latency: empty_histogram(), methods: HashMap::default(), other: Tally::default() }
     }
 
-    fn end(&mut self, end: &End<'_>) {
+    fn end(&mut self, end: &End<'_>, calls: u64) {
         let micros = u64::try_from(end.latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency.saturating_record(micros.max(LATENCY_BOUNDS_US.0));
+        self.latency.saturating_record_n(micros.max(LATENCY_BOUNDS_US.0), calls);
         // Names that strangers make up must not become lines: a method earns its own by being implemented.
         if end.code == Code::Unimplemented {
-            self.other.add(end.protocol, end.code, 1);
+            self.other.add(end.protocol, end.code, calls);
         } else if let Some(tally) = self.methods.get_mut(end.method) {
-            tally.add(end.protocol, end.code, 1);
+            tally.add(end.protocol, end.code, calls);
         } else if self.methods.len() >= MAX_METHODS {
-            self.other.add(end.protocol, end.code, 1);
+            self.other.add(end.protocol, end.code, calls);
         } else {
-            self.methods.entry(end.method.clone()).or_default().add(end.protocol, end.code, 1);
+            self.methods.entry(end.method.clone()).or_default().add(end.protocol, end.code, calls);
         }
     }
 
@@ -531,7 +530,7 @@ mod tests {
                         stats.ended(shard, &end(Outcome::Failed, Code::Internal, &graph, &method));
                         running -= 1;
                     }
-                    5 => stats.ran(shard, &end(Outcome::Completed, Code::Ok, &graph, &method)),
+                    5 => stats.ran(shard, &end(Outcome::Completed, Code::Ok, &graph, &method), 3),
                     6 => stats.rejected(shard, RejectReason::Draining),
                     _ => {}
                 }

@@ -25,10 +25,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use kernels::{Answer, RequestEnvelope};
+use kernels::{Answer, MetadataSource, RequestEnvelope};
 
 use crate::accept::connection::{Connection, End};
+use crate::host::batch::Batch;
 
 /// Who speaks HTTP/2 on the service port. Both answer every request alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,12 +50,28 @@ pub trait UnaryHost: Send + Sync + 'static {
     /// The host enforces the deadline, and gives exactly one answer to every request.
     fn begin(&self, envelope: RequestEnvelope) -> Begun;
 
-    /// The same for a request of which it is known when it arrived: a transport that reads many of them at
-    /// once need not ask the clock for each.
-    fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
-        let _ = arrived;
-        self.begin(envelope)
+    /// The same for one of the requests that a transport reads at once and answers at once. It must end the
+    /// batch before it writes their answers.
+    fn begin_in(&self, batch: &mut Batch, arrival: Arrival<'_>) -> Begun {
+        let _ = batch;
+        self.begin(arrival.into_envelope())
     }
+}
+
+/// A request in parts, of which it may share all but the message with others.
+pub struct Arrival<'a> {
+    /// See [`RequestEnvelope::method`].
+    pub method: &'a Arc<str>,
+    /// See [`RequestEnvelope::metadata`].
+    pub metadata: &'a Arc<dyn MetadataSource>,
+    /// See [`RequestEnvelope::peer`].
+    pub peer: &'a Arc<str>,
+    /// See [`RequestEnvelope::payload`].
+    pub payload: Bytes,
+    /// See [`RequestEnvelope::deadline`].
+    pub deadline: Option<Instant>,
+    /// When it arrived: many requests of a read may do so at the same moment, which spares asking the clock.
+    pub at: Instant,
 }
 
 /// What became of a request by the time [`UnaryHost::begin`] returned.
@@ -83,8 +101,29 @@ impl<H: UnaryHost + ?Sized> UnaryHost for Arc<H> {
         (**self).begin(envelope)
     }
 
-    fn begin_at(&self, envelope: RequestEnvelope, arrived: Instant) -> Begun {
-        (**self).begin_at(envelope, arrived)
+    fn begin_in(&self, batch: &mut Batch, arrival: Arrival<'_>) -> Begun {
+        (**self).begin_in(batch, arrival)
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival<'_> {
+    /// The same as an envelope of its own.
+    pub fn into_envelope(self) -> RequestEnvelope {
+        let Self { method, metadata, peer, payload, deadline, at: _ } = self;
+        let (method, metadata, peer) = (method.clone(), metadata.clone(), peer.clone());
+        RequestEnvelope { method, payload, metadata, peer, deadline }
+    }
+}
+
+impl fmt::Debug for Arrival<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival")
+            .field("method", &self.method)
+            .field("payload", &self.payload.len())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 

@@ -190,6 +190,9 @@ impl Arrays {
             }
             self.sources.push(source);
         }
+        // Most ports that nothing is bound to come last, and need no looking at in each run.
+        let bound = self.sources.iter().rposition(|source| *source != Source::Unbound);
+        self.sources.truncate(bound.map_or(0, |last| last + 1).max(start as usize));
         (start..index_u32(self.sources.len()), twins)
     }
 

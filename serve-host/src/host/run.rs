@@ -2,17 +2,17 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use exec_plan::{Code, Environment, Executor, RunError, RunOutputs};
 use kernels::{Answer, Closed, Standing};
 
 use super::{Core, Work};
-use crate::admit::{Pass, Permit};
+use crate::admit::Permit;
 use crate::causes::with_causes;
 use crate::logs::AccessLine;
 use crate::respond::{Failure, name_plan};
-use crate::stats::{End, Outcome, ShardIndex, Stats};
+use crate::stats::{End, Outcome};
 
 thread_local! {
     /// The slots of plans that do not wait, reused from call to call.
@@ -20,20 +20,18 @@ thread_local! {
 }
 
 impl Core {
-    /// Runs a plan on this thread and returns the answer.
-    pub(super) fn run_inline(&self, pass: Pass<'_, Work>, work: &Work) -> Answer {
+    /// Runs a plan on this thread. Returns how its call ended, which is still to be counted, and the answer.
+    pub(super) fn run_inline(&self, work: &Work) -> (Standing, Answer) {
         let cx = work.context(self);
         let ran = EXECUTOR.with_borrow_mut(|executor| executor.run(&work.plan, &cx, work.arrived));
         let (standing, answer) = work.call.collect();
         let standing = self.settle(work, standing, ran.as_ref());
-        self.count(work, standing, Stats::ran);
-        drop(pass);
         let answer = answer.or_else(|| work.call.take_answer());
         let mut answer = answer.unwrap_or_else(|| Failure::Unanswered.answer(&work.plan));
         if work.names_plan {
             name_plan(&mut answer, &work.plan);
         }
-        answer
+        (standing, answer)
     }
 
     /// Runs a plan on the pool; whoever waits for the answer is woken.
@@ -63,7 +61,12 @@ impl Core {
 
     fn end_pooled(&self, work: &Work, ran: Result<&RunOutputs, &RunError>) {
         let standing = self.settle(work, work.call.standing(), ran);
-        self.count(work, standing, Stats::ended);
+        let (outcome, code) = ending(standing);
+        let end = end(work, outcome, code);
+        self.stats.ended(work.shard, &end);
+        if AccessLine::is_wanted(code) {
+            log_access(work, code, end.latency);
+        }
     }
 
     /// Runs a call that waited in line, unless it has ended meanwhile: then it never runs a kernel, and
@@ -110,16 +113,6 @@ impl Core {
         }
         standing
     }
-
-    /// Counts the end of a call.
-    fn count(&self, work: &Work, standing: Standing, count: fn(&Stats, ShardIndex, &End<'_>)) {
-        let (outcome, code) = ending(standing);
-        let end = end(work, outcome, code);
-        count(&self.stats, work.shard, &end);
-        if AccessLine::is_wanted(code) {
-            log_access(work, &end);
-        }
-    }
 }
 
 /// How a failed run closes its call. That a run ends between nodes, for one of these two codes, is the
@@ -140,7 +133,7 @@ fn between_nodes(failure: &Failure<'_>) -> bool {
 }
 
 /// How a call ended, and with which status.
-fn ending(standing: Standing) -> (Outcome, Code) {
+pub(super) fn ending(standing: Standing) -> (Outcome, Code) {
     match standing {
         Standing::Answered(code) => (Outcome::Completed, code),
         Standing::Closed(Closed::Expired) => (Outcome::Expired, Code::DeadlineExceeded),
@@ -162,7 +155,7 @@ fn end(work: &Work, outcome: Outcome, code: Code) -> End<'_> {
 }
 
 /// The one access line of a call.
-fn log_access(work: &Work, end: &End<'_>) {
+pub(super) fn log_access(work: &Work, code: Code, elapsed: Duration) {
     let (envelope, request_id) = (work.call.envelope(), work.call.request_id());
     let line = AccessLine {
         method: &envelope.method,
@@ -171,8 +164,8 @@ fn log_access(work: &Work, end: &End<'_>) {
         plan: work.plan.label(),
         request_id: request_id.as_deref(),
         trace: work.call.trace_parent(),
-        code: end.code,
-        elapsed: end.latency,
+        code,
+        elapsed,
         request_bytes: envelope.payload.len(),
     };
     line.write();

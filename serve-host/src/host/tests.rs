@@ -1,5 +1,6 @@
 //! The host with kernels that tests can hold, count and break.
 
+mod batch;
 mod machine;
 
 use std::num::NonZeroUsize;
@@ -13,7 +14,8 @@ use exec_plan::{
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kernels::serve_env;
+use kernels::{MetadataSource, serve_env};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -26,12 +28,16 @@ struct Stage {
     release: Semaphore,
     /// How many times a kernel ran.
     ran: AtomicUsize,
+    /// The calls that kernels kept.
+    kept: Mutex<Vec<Arc<RpcServerCall>>>,
 }
 
 /// Passes the payload on, once released.
 struct Hold(Arc<Stage>);
 /// Answers with its payload.
 struct Reply;
+/// The same, and keeps the call.
+struct Keep(Arc<Stage>);
 /// Panics.
 struct Explode;
 /// Does nothing, so that the call stays unanswered although the graph claims to answer.
@@ -39,7 +45,7 @@ struct Mute;
 
 impl Stage {
     fn closed() -> Self {
-        Self { release: Semaphore::new(0), ran: AtomicUsize::new(0) }
+        Self { release: Semaphore::new(0), ran: AtomicUsize::new(0), kept: Mutex::default() }
     }
 }
 
@@ -59,6 +65,13 @@ impl Kernel for Reply {
         let call = ports.call(0)?.clone().downcast::<RpcServerCall>().unwrap();
         call.answer(Answer::ok(ports.bytes(1)?.clone()))
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))
+    }
+}
+
+impl Kernel for Keep {
+    fn run(&self, ports: &mut Ports<'_>, cx: &RequestContext) -> Result<(), Fault> {
+        self.0.kept.lock().push(ports.call(0)?.clone().downcast::<RpcServerCall>().unwrap());
+        Reply.run(ports, cx)
     }
 }
 
@@ -91,6 +104,7 @@ impl KernelFactory for Factory {
             "hold" => (passes(), Body::Async(Box::new(Hold(self.1.clone())))),
             "explode" => (passes(), Body::Inline(Box::new(Explode))),
             "explode_blocking" => (passes(), Body::Blocking(Box::new(Explode))),
+            "keep" => (answers(), Body::Inline(Box::new(Keep(self.1.clone())))),
             "mute" => (answers(), Body::Inline(Box::new(Mute))),
             _ => (answers(), Body::Inline(Box::new(Reply))),
         };
@@ -103,11 +117,11 @@ struct Fixture {
     stage: Arc<Stage>,
 }
 
-/// A host with one graph of these nodes per service: `held.S`, `echo.S`, `panic.S`, `panic_pooled.S`, `mute.S`.
+/// A host with one graph of these nodes per service: `held.S`, `echo.S`, `panic.S`, `panic_pooled.S`, `mute.S`, `keep.S`.
 fn host(max_inflight: usize, queue_capacity: usize) -> Fixture {
     let stage = Arc::new(Stage::closed());
     let mut registry = KernelRegistry::new();
-    for name in ["hold", "explode", "explode_blocking", "mute", "reply"] {
+    for name in ["hold", "explode", "explode_blocking", "keep", "mute", "reply"] {
         registry.register(Factory(name, stage.clone())).unwrap();
     }
     let store = stored(
@@ -118,6 +132,7 @@ fn host(max_inflight: usize, queue_capacity: usize) -> Fixture {
             ("panic", Some("explode"), "reply"),
             ("panic_pooled", Some("explode_blocking"), "reply"),
             ("mute", None, "mute"),
+            ("keep", None, "keep"),
         ],
     );
     let config = HostConfig {

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
@@ -19,6 +18,8 @@ enum Op {
     Submit,
     /// A call of a graph that answers at once.
     SubmitInline,
+    /// Calls that come by one read, those of the one graph (true) or of the other.
+    SubmitRead(Vec<bool>),
     /// A call whose time is up before it gets a permit, if it must wait for one.
     SubmitDoomed,
     /// A call whose time is up already.
@@ -92,6 +93,11 @@ struct World {
     pending: BTreeMap<u32, PendingAnswer>,
     model: Model,
     next: u32,
+    batch: Batch,
+    /// What the heads of the calls share.
+    methods: BTreeMap<&'static str, Arc<str>>,
+    metadata: Arc<dyn MetadataSource>,
+    peer: Arc<str>,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -99,6 +105,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => Just(Op::Submit),
         3 => Just(Op::SubmitInline),
+        3 => vec(prop::bool::weighted(0.7), 1..6).prop_map(Op::SubmitRead),
         2 => Just(Op::SubmitDoomed),
         1 => Just(Op::SubmitExpired),
         1 => Just(Op::SubmitUnknown),
@@ -270,19 +277,38 @@ impl World {
             ..HostConfig::default()
         };
         let host = ServeHost::new(Arc::new(store), config).unwrap();
-        Self { host, doors, pending: BTreeMap::new(), model: Model::new(limit, capacity), next: 0 }
+        Self {
+            host,
+            doors,
+            pending: BTreeMap::new(),
+            model: Model::new(limit, capacity),
+            next: 0,
+            batch: Batch::default(),
+            methods: BTreeMap::new(),
+            metadata: Arc::new(Metadata::new()),
+            peer: "127.0.0.1:9".into(),
+        }
     }
 
     /// Makes a call that has `left` on arrival, and looks whether it is answered at once if it should be.
-    fn submit(&mut self, method: &str, left: Option<Duration>) -> Result<u32, TestCaseError> {
+    fn submit(&mut self, method: &'static str, left: Option<Duration>) -> Result<u32, TestCaseError> {
         self.next += 1;
-        let (id, arrived) = (self.next, Instant::now());
+        let (id, at) = (self.next, Instant::now());
         let payload = Bytes::from(id.to_string());
-        let deadline = left.map(|left| arrived + left);
-        let envelope = RequestEnvelope { payload, deadline, ..envelope(method, &[]) };
-        match self.host.begin_at(envelope, arrived) {
+        let arrival = Arrival {
+            method: self.methods.entry(method).or_insert_with(|| method.into()),
+            metadata: &self.metadata,
+            peer: &self.peer,
+            payload: payload.clone(),
+            deadline: left.map(|left| at + left),
+            at,
+        };
+        match self.host.begin_in(&mut self.batch, arrival) {
             Begun::Done(answer) => {
-                prop_assert_eq!(self.model.calls.get(&id), Some(&Place::Ended(Some(answer.code))))
+                prop_assert_eq!(self.model.calls.get(&id), Some(&Place::Ended(Some(answer.code))));
+                if answer.code == Code::Ok {
+                    prop_assert_eq!(answer.payload, payload, "the answer of another call");
+                }
             }
             Begun::Pending(pending) => drop(self.pending.insert(id, pending)),
         }
@@ -300,6 +326,14 @@ impl World {
             Op::SubmitInline => {
                 self.model.submit(id, Kind::Inline);
                 self.submit("/echo.S/M", None)?;
+            }
+            Op::SubmitRead(calls) => {
+                for (id, inline) in (id..).zip(calls) {
+                    let (kind, method) =
+                        if *inline { (Kind::Inline, "/echo.S/M") } else { (Kind::Held, "/held.S/M") };
+                    self.model.submit(id, kind);
+                    self.submit(method, None)?;
+                }
             }
             // With a permit at hand it might run in time, or not.
             Op::SubmitDoomed if !self.model.closed && self.model.running() < self.model.limit => {}
@@ -343,6 +377,7 @@ impl World {
                 self.host.close();
             }
         }
+        self.batch.end();
         self.settle()
     }
 

@@ -13,7 +13,7 @@ use http2_core::{
     Answer, Cancelled, Cutoff, ErrorCode, Field, Handler, Head, Reply, ResponseHead, Route, StreamId,
     UnaryCall, WholeRequest,
 };
-use kernels::{MetadataSource, RequestEnvelope};
+use kernels::MetadataSource;
 
 use super::exchange::{Exchange, Held};
 use super::head::{self, FieldSource};
@@ -22,6 +22,8 @@ use crate::accept::leash::{Call, Leash};
 use crate::accept::port::{Outgoing, Port};
 use crate::accept::stats::Cut;
 use crate::grpc::{Refusal, content_type};
+use crate::host::batch::Batch;
+use crate::transport::Arrival;
 use crate::transport::request_body::RequestBody;
 use crate::transport::tonic::GrpcService;
 use crate::transport::tonic::direct::{Direct, Rendered, Terms};
@@ -34,6 +36,7 @@ pub(super) struct Desk {
     /// Room for a response that begins.
     room: usize,
     clock: Clock,
+    batch: Batch,
     told: Option<Told>,
     /// Requests of the current read that their client has taken back.
     taken_back: usize,
@@ -129,6 +132,7 @@ impl Desk {
             signal: Arc::default(),
             room,
             clock: Clock::default(),
+            batch: Batch::default(),
             told: None,
             taken_back: 0,
             opened: StreamId::default(),
@@ -138,8 +142,9 @@ impl Desk {
         }
     }
 
-    /// A read is over, and with it the moment in which its calls arrived.
+    /// A read is over, and with it the moment in which its calls arrived. Before their answers are written.
     pub(super) fn end_read(&mut self) {
+        self.batch.end();
         self.clock = Clock::default();
         self.taken_back = 0;
         self.newest = self.opened;
@@ -278,16 +283,16 @@ impl Handler for Desk {
         });
         let Kept { terms, metadata } = attached.downcast_ref::<Attached>()?.as_ref()?;
         let length = body.len();
-        let envelope = RequestEnvelope {
-            method: head.path().clone(),
+        let arrival = Arrival {
+            method: head.path(),
+            metadata,
+            peer: self.port.peer(),
             payload: service.message(body).ok()?,
-            metadata: metadata.clone(),
-            peer: self.port.peer().clone(),
             deadline: None,
+            at: self.clock.read(),
         };
         let call = Call::begin(&self.leash);
-        let arrived = self.clock.read();
-        Some(match service.begin(terms, envelope, length, arrived) {
+        Some(match service.begin(&mut self.batch, terms, arrival, length) {
             Direct::Done(Ok(failure)) if failure.code != Code::Ok => {
                 if let Some(told) = self.told.as_ref().filter(|told| told.is_of(head, &failure)) {
                     return Some(Answer::Head(told.sent.clone()));

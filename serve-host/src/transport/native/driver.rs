@@ -121,12 +121,12 @@ impl Driver {
             Poll::Ready(Ok(())) if length > 0 => {
                 let lent = std::mem::take(scratch).freeze();
                 self.connection.input_lent(&lent.slice(..length), now, out, &mut self.desk);
-                // Whoever kept a message keeps all of the read; as a rule nobody has.
-                *scratch = lent.try_into_mut().unwrap_or_default();
                 if self.desk.is_flooded() {
                     self.connection.cut_off(Cutoff::ResetFlood, out, &mut self.desk);
                 }
                 self.desk.end_read();
+                // Whoever kept a message keeps all of the read; as a rule nobody has.
+                *scratch = lent.try_into_mut().unwrap_or_default();
             }
             Poll::Ready(_) => self.connection.disconnected(&mut self.desk),
         }

@@ -5,12 +5,12 @@
 //! takes the same way as hyper's. Answers that are more than OK and one small message are rendered by the
 //! same code as there.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use exec_plan::Code;
 use http::Response;
-use kernels::{Answer, RequestEnvelope};
+use kernels::Answer;
 
 use super::GrpcService;
 use super::body::{FIRST_FRAME, UnaryBody};
@@ -19,8 +19,9 @@ use super::reply::Reply;
 use crate::grpc::compression::{Encoding, GRPC_ACCEPT_ENCODING, GRPC_ENCODING, ResponseCompression};
 use crate::grpc::content_type::{self, ContentType};
 use crate::grpc::{Refusal, framing, timeout};
-use crate::transport::Begun;
+use crate::host::batch::Batch;
 use crate::transport::budget::Charge;
+use crate::transport::{Arrival, Begun};
 
 /// What the head of a direct call says. Belongs to no single call, so it may be kept with the head.
 #[derive(Debug)]
@@ -84,17 +85,17 @@ impl GrpcService {
     /// Gives a message to the host; if it is not answered at once, `held` bytes are charged for it.
     pub(crate) fn begin(
         &self,
+        batch: &mut Batch,
         terms: &Terms,
-        mut envelope: RequestEnvelope,
+        mut arrival: Arrival<'_>,
         held: usize,
-        arrived: Instant,
     ) -> Direct {
-        envelope.deadline = terms.timeout.and_then(|timeout| arrived.checked_add(timeout));
+        arrival.deadline = terms.timeout.and_then(|timeout| arrival.at.checked_add(timeout));
         let begun = self
             .shared
             .budget
             .check(held)
-            .and_then(|()| guarded(|| self.shared.host.begin_at(envelope, arrived)));
+            .and_then(|()| guarded(|| self.shared.host.begin_in(batch, arrival)));
         match begun {
             Ok(Begun::Done(answer)) => Direct::Done(Ok(answer)),
             Ok(Begun::Pending(answer)) => Direct::Pending(answer, Charge::forced(&self.shared.budget, held)),

@@ -1,0 +1,143 @@
+//! A batch: the calls of one read, as far as they run in place.
+//!
+//! They arrive at once, one thread runs them one after the other, and one write answers them all. So those that have
+//! the same head share what need not differ: their plan, a permit, the record of the call, and the counting of
+//! their ends.
+//!
+//! Invariants: a batch holds one permit at most, and gives it back before the next call if anybody waits for one; it
+//! counts each call once, before its answer can be written; nothing of it outlives its end. A plan that is replaced
+//! while the batch lasts still answers those of its calls that had arrived by then.
+
+use std::fmt;
+use std::ptr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use exec_plan::Code;
+use kernels::Answer;
+
+use super::run::{ending, log_access};
+use super::{Inner, Work};
+use crate::admit::Permit;
+use crate::logs::AccessLine;
+use crate::stats::{End, Outcome};
+use crate::transport::Arrival;
+
+/// What the calls of one read share. Ends when it is dropped, or by [`end`](Self::end).
+#[derive(Default)]
+pub struct Batch(Option<Sitting>);
+
+/// Calls with the same head, which run one after the other.
+pub(super) struct Sitting {
+    host: Arc<Inner>,
+    /// The call under way, or the last.
+    work: Work,
+    ended: Option<Ended>,
+    /// Given back when all that has ended is counted.
+    _permit: Permit<Work>,
+}
+
+/// Calls that arrived at the same moment and ended alike, and are not counted yet.
+struct Ended {
+    arrived: Instant,
+    outcome: Outcome,
+    code: Code,
+    calls: u64,
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// Counts all that has ended, and gives everything back.
+    pub fn end(&mut self) {
+        self.0 = None;
+    }
+
+    /// Answers a call that is like the last one. `None`, with the arrival as it was, if it is not, or if it must take
+    /// the way of any call.
+    pub(super) fn go_on(&mut self, host: &Arc<Inner>, arrival: &mut Arrival<'_>) -> Option<Answer> {
+        let sitting = self.0.as_mut()?;
+        let stays = Arc::ptr_eq(&sitting.host, host)
+            && sitting.is_for(arrival)
+            && !host.gate.is_closed()
+            && !host.gate.is_waited_for();
+        let (deadline, own) = host.config.deadline(arrival.deadline, arrival.at).ok().filter(|_| stays)?;
+        // A graph that keeps the call keeps its record.
+        let call = Arc::get_mut(&mut sitting.work.call)?;
+        call.renew(std::mem::take(&mut arrival.payload), own);
+        (sitting.work.deadline, sitting.work.arrived) = (deadline, arrival.at);
+        Some(sitting.run())
+    }
+
+    /// Runs the first call of its kind; others may follow.
+    pub(super) fn begin(&mut self, host: &Arc<Inner>, permit: Permit<Work>, work: Work) -> Answer {
+        self.end();
+        let sitting = Sitting { host: host.clone(), work, ended: None, _permit: permit };
+        self.0.insert(sitting).run()
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Batch").field(&self.0.as_ref().map(|sitting| &sitting.work)).finish()
+    }
+}
+
+// === impl Sitting ===
+
+impl Sitting {
+    /// Whether a call has the head of those before. Heads that are equal but not the same are told apart: no harm
+    /// comes of it.
+    fn is_for(&self, arrival: &Arrival<'_>) -> bool {
+        let envelope = self.work.call.envelope();
+        Arc::ptr_eq(&envelope.method, arrival.method)
+            && Arc::ptr_eq(&envelope.peer, arrival.peer)
+            && ptr::addr_eq(Arc::as_ptr(&envelope.metadata), Arc::as_ptr(arrival.metadata))
+    }
+
+    fn run(&mut self) -> Answer {
+        let arrived = self.work.arrived;
+        if self.ended.as_ref().is_some_and(|ended| ended.arrived != arrived) {
+            // Who arrives now was read when the others had ended.
+            self.count(arrived);
+        }
+        let (standing, answer) = self.host.core.run_inline(&self.work);
+        let (outcome, code) = ending(standing);
+        if AccessLine::is_wanted(code) {
+            log_access(&self.work, code, arrived.elapsed());
+        }
+        match &mut self.ended {
+            Some(ended) if ended.outcome == outcome && ended.code == code => ended.calls += 1,
+            _ => {
+                self.count_now();
+                self.ended = Some(Ended { arrived, outcome, code, calls: 1 });
+            }
+        }
+        answer
+    }
+
+    fn count_now(&mut self) {
+        if self.ended.is_some() {
+            self.count(Instant::now());
+        }
+    }
+
+    fn count(&mut self, now: Instant) {
+        let Some(Ended { arrived, outcome, code, calls }) = self.ended.take() else { return };
+        let end = End {
+            outcome,
+            code,
+            graph: self.work.plan.name().shared(),
+            method: &self.work.call.envelope().method,
+            protocol: self.work.protocol,
+            latency: now.saturating_duration_since(arrived),
+        };
+        self.host.core.stats.ran(self.work.shard, &end, calls);
+    }
+}
+
+impl Drop for Sitting {
+    fn drop(&mut self) {
+        self.count_now();
+    }
+}
