@@ -123,7 +123,8 @@ impl PackageError {
             }
             Self::Descriptors(error) => error.help(),
             Self::Sample(error) => match error.fault {
-                SampleFault::Interface(_) => None,
+                SampleFault::Interface(_) | SampleFault::Form(_) => None,
+                SampleFault::TooLarge => Some("fewer calls prime a guest as well, or shorter ones"),
                 SampleFault::Method => Some("`method` is a method of the schema, by its name alone"),
                 SampleFault::Payload { .. } => {
                     Some("`payload` is a request in JSON, as a client of the service sends it")

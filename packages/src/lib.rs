@@ -40,5 +40,5 @@ pub use self::lenient::JsonFault;
 pub use self::limits::PackageLimits;
 pub use self::module::ModuleNames;
 pub use self::package::{Package, PackageMethod};
-pub use self::sample::{Sample, SampleError, SampleFault};
+pub use self::sample::{MAX_SAMPLE_BYTES, Sample, SampleError, SampleFault};
 pub use self::writer::{Interface, PackError, PackageParts, Packed, pack};

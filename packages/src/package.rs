@@ -90,7 +90,10 @@ impl Package {
             .map_err(PackageError::Descriptors)?;
         let methods = methods(service, &descriptors)?;
         let route = route(&descriptors.package, &service.name);
-        let samples = config.primed.as_ref().map(|primed| samples(primed, &descriptor_bytes, &route));
+        let samples = config
+            .primed
+            .as_ref()
+            .map(|primed| samples(primed, &descriptor_bytes, &route, config.abi.payload));
         let samples = samples.transpose().map_err(PackageError::Sample)?;
         let mut notes: Vec<String> =
             contents.ignored.iter().map(|name| format!("{} is ignored", legible(name.as_bytes()))).collect();

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 
+use crate::text::quote;
 use crate::wire::WireType;
 
 /// A message, by its place in [`Tables::messages`].
@@ -54,9 +55,9 @@ pub(crate) struct MessageTable {
 pub(crate) struct FieldTable {
     pub(crate) name: Box<str>,
     pub(crate) json_name: Box<str>,
-    /// `"name":` and `"jsonName":`, ready to be written.
-    pub(crate) key: Box<[u8]>,
-    pub(crate) json_key: Box<[u8]>,
+    /// Of its name and of its JSON name.
+    pub(crate) key: MemberKey,
+    pub(crate) json_key: MemberKey,
     pub(crate) number: u32,
     pub(crate) kind: Kind,
     pub(crate) shape: Shape,
@@ -66,6 +67,14 @@ pub(crate) struct FieldTable {
     pub(crate) closed: bool,
     /// The wire type of one value.
     pub(crate) wire_type: WireType,
+}
+
+/// A member's name, ready to be written: `,"name":`.
+#[derive(Debug)]
+pub(crate) struct MemberKey {
+    text: Box<[u8]>,
+    /// How it begins. Zeros follow a shorter one.
+    head: [u8; HEAD_BYTES],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,12 +167,16 @@ pub(crate) struct MethodTable {
 /// No field.
 pub(crate) const NO_FIELD: u16 = u16::MAX;
 
+/// Keys up to this length are written in one step that knows how long it is.
+const HEAD_BYTES: usize = 24;
+
 /// Numbers up to this many times the count of fields are looked up in a table.
 const SPARSENESS: usize = 4;
 
 // === impl Tables ===
 
 impl Tables {
+    #[inline]
     pub(crate) fn message(&self, index: MessageIndex) -> &MessageTable {
         &self.messages[index.0 as usize]
     }
@@ -264,6 +277,32 @@ impl FieldTable {
     }
 }
 
+// === impl MemberKey ===
+
+impl MemberKey {
+    /// The key of a member of this name.
+    pub(crate) fn new(name: &str) -> Self {
+        let mut text = vec![b','];
+        quote(&mut text, name);
+        text.push(b':');
+        let mut head = [0; HEAD_BYTES];
+        head.iter_mut().zip(&text).for_each(|(to, from)| *to = *from);
+        Self { text: text.into(), head }
+    }
+
+    /// Appends it, with the comma before it.
+    #[inline]
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        if self.text.len() <= HEAD_BYTES {
+            let end = out.len() + self.text.len();
+            out.extend_from_slice(&self.head);
+            out.truncate(end);
+        } else {
+            out.extend_from_slice(&self.text);
+        }
+    }
+}
+
 // === impl Kind ===
 
 impl Kind {
@@ -286,6 +325,7 @@ impl Kind {
     }
 
     /// The message it is, if it is one.
+    #[inline]
     pub(crate) fn message(self) -> Option<MessageIndex> {
         match self.form() {
             Form::Message(index) => Some(index),
@@ -360,6 +400,21 @@ impl EnumTable {
                 let found = self.values.binary_search_by_key(&number, |(number, _)| *number).ok()?;
                 Some(&self.values[found].1)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_whole_whatever_its_length() {
+        for length in 1..=2 * HEAD_BYTES {
+            let name = "n".repeat(length);
+            let mut out = b"{".to_vec();
+            MemberKey::new(&name).put(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{{,\"{name}\":"));
         }
     }
 }

@@ -78,20 +78,26 @@ pub(crate) fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Appends an integer.
 #[inline]
 pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    match u8::try_from(value) {
+        Ok(digit @ ..=9) => out.push(b'0' + digit),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+    }
 }
 
 /// Appends an integer.
 #[inline]
 pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    if value < 0 {
+        out.push(b'-');
+    }
+    put_u64(out, value.unsigned_abs());
 }
 
 /// Appends a double: the shortest text that reads as it, or the name of what is no number.
 pub(crate) fn put_f64(out: &mut Vec<u8>, value: f64) {
     /// Every whole number up to here is exact, and short enough to be written out.
     const WHOLE: f64 = 1e15;
-    if value.fract() == 0.0 && value.abs() < WHOLE {
+    if value.abs() < WHOLE && is_whole(value) {
         put_whole(out, value);
     } else if value.is_finite() {
         // Writing a number to memory does not fail.
@@ -105,7 +111,7 @@ pub(crate) fn put_f64(out: &mut Vec<u8>, value: f64) {
 pub(crate) fn put_f32(out: &mut Vec<u8>, value: f32) {
     /// Every whole number up to here is exact.
     const WHOLE: f32 = 16_777_216.0;
-    if value.fract() == 0.0 && value.abs() < WHOLE {
+    if value.abs() < WHOLE && is_whole(f64::from(value)) {
         put_whole(out, f64::from(value));
     } else if value.is_finite() {
         // Writing a number to memory does not fail.
@@ -113,6 +119,12 @@ pub(crate) fn put_f32(out: &mut Vec<u8>, value: f32) {
     } else {
         put_not_finite(out, f64::from(value));
     }
+}
+
+/// Whether a number below 10^15 has no fraction.
+#[expect(clippy::cast_possible_truncation, reason = "a fraction is what is looked for")]
+fn is_whole(value: f64) -> bool {
+    (value as i64) as f64 == value
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "whole, and below 10^15")]

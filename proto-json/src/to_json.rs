@@ -199,33 +199,40 @@ impl<'a, 'o> Writer<'a, 'o> {
         if !table.oneofs.is_empty() {
             settle_oneofs(table, found);
         }
-        let key = |occurrence: &Occurrence| (occurrence.field, occurrence.order);
-        if !found.is_sorted_by_key(key) {
-            found.sort_unstable_by_key(key);
+        // They are in the order in which they were read.
+        if !found.is_sorted_by_key(|occurrence| occurrence.field) {
+            found.sort_unstable_by_key(|occurrence| (occurrence.field, occurrence.order));
         }
-        let counting = found.partition_point(|occurrence| occurrence.field != NO_FIELD);
-        self.found.truncate(base + counting);
+        if !table.oneofs.is_empty() {
+            let counting = found.partition_point(|occurrence| occurrence.field != NO_FIELD);
+            self.found.truncate(base + counting);
+        }
     }
 
     fn object(&mut self, table: &MessageTable, base: usize) -> Result<(), WireError> {
-        self.out.push(b'{');
+        let start = self.out.len();
         self.members(table, base)?;
+        match self.out.get_mut(start) {
+            // The comma before the first.
+            Some(comma) => *comma = b'{',
+            None => self.out.push(b'{'),
+        }
         self.out.push(b'}');
         Ok(())
     }
 
-    /// Writes the members of an object that is open.
+    /// Writes the members of an object, each with a comma before it.
     fn members(&mut self, table: &MessageTable, base: usize) -> Result<(), WireError> {
-        let end = self.found.len();
         let mut at = base;
         let mut next_unset = 0;
         let zeros = self.options.zeros != Zeros::Omitted;
-        while at < end {
-            let index = usize::from(self.found[at].field);
+        while let Some(&Occurrence { field, .. }) = self.found.get(at) {
             let start = at;
-            while at < end && usize::from(self.found[at].field) == index {
+            at += 1;
+            while self.found.get(at).is_some_and(|next| next.field == field) {
                 at += 1;
             }
+            let index = usize::from(field);
             if zeros {
                 self.unset(&table.fields[next_unset..index])?;
                 next_unset = index + 1;
@@ -240,14 +247,11 @@ impl<'a, 'o> Writer<'a, 'o> {
 
     /// Writes a member's name, with the comma before it.
     fn key(&mut self, field: &FieldTable) {
-        if !matches!(self.out.last(), Some(b'{' | b',')) {
-            self.out.push(b',');
-        }
         let key = match self.options.field_names {
             FieldNames::LowerCamel => &field.json_key,
             FieldNames::Original => &field.key,
         };
-        self.out.extend_from_slice(key);
+        key.put(self.out);
     }
 
     /// Writes the fields that are not set, if they are to be written.

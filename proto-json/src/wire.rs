@@ -85,12 +85,12 @@ pub(crate) struct Span {
     pub(crate) end: u32,
 }
 
-/// A place in a part of a buffer. Invariant: `at <= end <= bytes.len()`, and `bytes.len()` fits `u32`.
+/// A place in a buffer that ends where the part ends which is being read. Invariant: `at <= bytes.len()`,
+/// which fits `u32`.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
-    end: usize,
 }
 
 /// A value as it stands on the wire: numbers as their bits, everything else as its span.
@@ -125,17 +125,17 @@ impl<'a> Cursor<'a> {
     /// The whole of `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, WireError> {
         u32::try_from(bytes.len()).map_err(|_| WireError::TooLarge)?;
-        Ok(Self { bytes, at: 0, end: bytes.len() })
+        Ok(Self { bytes, at: 0 })
     }
 
     /// A part of a buffer of which a cursor has been made before.
     pub(crate) fn within(bytes: &'a [u8], span: Span) -> Self {
-        let end = (span.end as usize).min(bytes.len());
-        Self { bytes, at: (span.start as usize).min(end), end }
+        let bytes = bytes.get(..span.end as usize).unwrap_or(bytes);
+        Self { bytes, at: (span.start as usize).min(bytes.len()) }
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.at == self.end
+        self.at == self.bytes.len()
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the buffer's length fits u32")]
@@ -145,13 +145,13 @@ impl<'a> Cursor<'a> {
 
     /// All that is left.
     pub(crate) fn rest(&self) -> Span {
-        self.span(self.at, self.end)
+        self.span(self.at, self.bytes.len())
     }
 
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
         match self.bytes.get(self.at) {
-            Some(&byte) if byte < 0x80 && self.at < self.end => {
+            Some(&byte) if byte < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(byte))
             }
@@ -159,22 +159,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, WireError> {
-        let start = self.at;
+        let at = self.at;
+        let rest = &self.bytes[at..];
         let mut value = 0_u64;
-        for shift in (0..70).step_by(7) {
-            if self.at >= self.end {
-                return Err(WireError::Truncated { at: start });
-            }
-            let byte = self.bytes[self.at];
-            self.at += 1;
+        for (place, &byte) in rest.iter().take(MAX_VARINT_BYTES).enumerate() {
             // Of the tenth byte one bit counts; protobuf drops what lies beyond 64 bits.
-            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            value |= u64::from(byte & 0x7f) << (7 * place);
             if byte < 0x80 {
+                self.at = at + place + 1;
                 return Ok(value);
             }
         }
-        Err(WireError::VarintTooLong { at: start })
+        match rest.len() < MAX_VARINT_BYTES {
+            true => Err(WireError::Truncated { at }),
+            false => Err(WireError::VarintTooLong { at }),
+        }
     }
 
     /// The next field's number and wire type.
@@ -198,7 +199,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The value after a tag. A group's span is what lies between its tags.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self, number: u32, wire_type: WireType) -> Result<Raw, WireError> {
         match wire_type {
             WireType::Varint => self.varint().map(Raw::Bits),
@@ -210,25 +211,29 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn fixed32(&mut self) -> Result<u32, WireError> {
         self.take().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, WireError> {
         self.take().map(u64::from_le_bytes)
     }
 
+    #[inline]
     fn take<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let taken = self.bytes[self.at..self.end].first_chunk();
+        let taken = self.bytes[self.at..].first_chunk();
         let taken = *taken.ok_or(WireError::Truncated { at: self.at })?;
         self.at += N;
         Ok(taken)
     }
 
+    #[inline]
     pub(crate) fn len_delimited(&mut self) -> Result<Span, WireError> {
         let at = self.at;
         let length = self.varint()?;
-        if length > (self.end - self.at) as u64 {
+        if length > (self.bytes.len() - self.at) as u64 {
             return Err(WireError::Truncated { at });
         }
         let start = self.at;
@@ -239,6 +244,7 @@ impl<'a> Cursor<'a> {
         Ok(self.span(start, self.at))
     }
 
+    #[inline(never)]
     fn group(&mut self, number: u32, depth: usize) -> Result<Span, WireError> {
         if depth >= MAX_DEPTH {
             return Err(WireError::TooDeep);
@@ -258,6 +264,9 @@ impl<'a> Cursor<'a> {
         }
     }
 }
+
+/// The longest variable-length integer, in bytes.
+const MAX_VARINT_BYTES: usize = 10;
 
 /// Appends a variable-length integer.
 #[inline]

@@ -146,6 +146,21 @@ fn calls_that_are_none_of_the_service_are_not_packed() -> anyhow::Result<()> {
         let error = primed(&further).err().context(words)?.to_string();
         ensure!(error.contains(words), "{words}: {error}");
     }
+    // What is not set is spelt out for the guest: there, these are seven times as long.
+    let schema = Orders::saying("v1", "").schema().replacen(
+        "item: String! }",
+        "item: String!, lines: [Line] }\ntype Line { sku: String!, note: String! }",
+        1,
+    );
+    let lines = |calls: usize| {
+        let call = json!({ "method": "place", "payload": { "lines": vec![json!({}); 10_000] } });
+        let further = json!({ "primed": { "calls": vec![call; calls] } });
+        pack_with(&schema, &wat::parse_str(COUNTER)?, &further)
+    };
+    lines(4)?;
+    let error = lines(5).err().context("so many lines")?.to_string();
+    let words = "primed.calls[4] (place): with it, names and requests have more than 1048576 bytes together";
+    ensure!(error.contains(words), "{error}");
     let package = counter(&["x", "x"])?;
     let path = package.path().to_string_lossy().into_owned();
     let shown = okra(&["package", "inspect", &path])?.stdout;

@@ -33,4 +33,4 @@ pub use crate::fault::{GuestFault, GuestStatus};
 pub use crate::guest::{Call, Guest, GuestStats, Isolation, LoadError, LoadOptions, MethodName, Reply};
 pub use crate::host::{Host, ServiceCall, ServiceError, ServiceErrorCode};
 pub use crate::limits::Limits;
-pub use crate::primed::{Priming, Sample};
+pub use crate::primed::{MAX_SAMPLE_BYTES, Priming, Sample};

@@ -35,8 +35,8 @@ use crate::suspicion::Suspicions;
 /// How a guest is primed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Priming {
-    /// The calls it answers before it is kept, in order: 64 at most, of a mebibyte together. With none it
-    /// is only started.
+    /// The calls it answers before it is kept, in order: 64 at most, of [`MAX_SAMPLE_BYTES`] together.
+    /// With none it is only started.
     pub samples: Vec<Sample>,
 }
 
@@ -76,7 +76,7 @@ pub enum PrimingError {
         fault: GuestFault,
     },
     /// There are more samples than may be, or larger ones.
-    #[error("more than {MAX_SAMPLES} samples, or more than {SAMPLE_BYTES} bytes of them")]
+    #[error("more than {MAX_SAMPLES} samples, or more than {MAX_SAMPLE_BYTES} bytes of them")]
     TooMany,
     /// This machine refuses what priming needs.
     #[error("nothing can be primed here: {0}")]
@@ -87,7 +87,7 @@ pub enum PrimingError {
 const MAX_SAMPLES: usize = 64;
 
 /// The most of their names and requests together, in bytes.
-const SAMPLE_BYTES: usize = 1 << 20;
+pub const MAX_SAMPLE_BYTES: usize = 1 << 20;
 
 /// How long the start and all samples may take together, by the clock. Each has the guest's own limits too.
 const TIME: Duration = Duration::from_secs(20);

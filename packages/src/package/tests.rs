@@ -2,6 +2,7 @@ use super::*;
 use crate::archive;
 use crate::config::Payload;
 use crate::descriptors::build;
+use crate::sample::MAX_SAMPLE_BYTES;
 
 const CONFIG: &str = r#"{"name": "Service", "version": "1.0.0", "language": "go"}"#;
 const DESCRIPTION: &str = r#"{
@@ -337,13 +338,10 @@ fn the_calls_that_prime_a_guest_are_held_against_its_interface() {
     assert_eq!(Files::good().read().unwrap().samples(), None);
     assert_eq!(primed("[]").unwrap().samples(), Some(&[][..]));
     let package = primed(r#"[{"method": "greet", "payload": {"name": "x"}}, {"method": "greet"}]"#).unwrap();
-    let samples: Vec<_> = package
-        .samples()
-        .unwrap()
-        .iter()
-        .map(|sample| (sample.method.as_str(), sample.payload.to_vec()))
-        .collect();
-    assert_eq!(samples, [("greet", b"\x0a\x01x".to_vec()), ("greet", Vec::new())]);
+    let samples: Vec<_> =
+        package.samples().unwrap().iter().map(|sample| (sample.method.as_str(), &*sample.input)).collect();
+    // Before the guest is asked, what is not set is spelt out, as in its calls.
+    assert_eq!(samples, [("greet", &br#"{"name":"x"}"#[..]), ("greet", br#"{"name":""}"#)]);
     for (calls, text, help) in [
         (
             r#"[{"method": "greet"}, {"method": "Greet"}]"#,
@@ -361,5 +359,42 @@ fn the_calls_that_prime_a_guest_are_held_against_its_interface() {
         assert!(error.to_string().contains(text), "{error}");
         assert!(error.help().unwrap().starts_with(help), "{error}");
         assert_eq!((error.code(), error.file()), ("invalid_sample", Some(PackageFile::Config)));
+    }
+}
+
+#[test]
+fn the_calls_that_prime_a_guest_have_a_bound_together() {
+    // The text of so many bytes would be refused by its own bounds.
+    let limits = PackageLimits { text_bytes: 2 << 20, ratio: u32::MAX, ..PackageLimits::default() };
+    let primed = |payload: &str, lengths: &[usize]| {
+        let call = |length: &usize| {
+            format!(r#"{{"method": "greet", "payload": {{"name": "{}"}}}}"#, "x".repeat(*length))
+        };
+        let calls = Vec::from_iter(lengths.iter().map(call)).join(",");
+        let keys = format!(r#", "abi": {{"payload": "{payload}"}}, "primed": {{"calls": [{calls}]}}}}"#);
+        let files = Files { config: Some(CONFIG.replacen('}', &keys, 1).into()), ..Files::good() };
+        Package::read(files.packed(), &limits)
+    };
+    // What a call has beside the text: its method's name, and `{"name":""}` or a tag and a length.
+    for (payload, beside) in
+        [("json", "greet".len() + r#"{"name":""}"#.len()), ("protobuf", "greet".len() + 4)]
+    {
+        let call = 60_000;
+        let whole = MAX_SAMPLE_BYTES / (call + beside);
+        let mut lengths = vec![call; whole];
+        lengths.push(MAX_SAMPLE_BYTES - whole * (call + beside) - beside);
+        let package = primed(payload, &lengths).unwrap();
+        let bytes = |sample: &Sample| sample.method.len() + sample.input.len();
+        assert_eq!(package.samples().unwrap().iter().map(bytes).sum::<usize>(), MAX_SAMPLE_BYTES);
+        lengths[whole] += 1;
+        let error = primed(payload, &lengths).unwrap_err();
+        let text =
+            "okra.json: primed.calls[17] (greet): with it, names and requests have more than 1048576 bytes";
+        assert!(error.to_string().contains(text), "{error}");
+        assert_eq!((error.code(), error.file()), ("invalid_sample", Some(PackageFile::Config)));
+        assert!(error.help().unwrap().starts_with("fewer calls"), "{error}");
+        // Those after it are not looked at.
+        lengths.push(call);
+        assert_eq!(primed(payload, &lengths).unwrap_err(), error);
     }
 }

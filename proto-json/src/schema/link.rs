@@ -13,8 +13,8 @@ use super::well_known;
 use crate::Idempotency;
 use crate::limits::{MAX_FIELD_NUMBER, MAX_FIELDS, MAX_NAME_BYTES};
 use crate::tables::{
-    EnumIndex, EnumTable, FieldTable, Kind, MessageIndex, MessageTable, MethodTable, Names, ServiceTable,
-    Shape, Tables, TypeIndex,
+    EnumIndex, EnumTable, FieldTable, Kind, MemberKey, MessageIndex, MessageTable, MethodTable, Names,
+    ServiceTable, Shape, Tables, TypeIndex,
 };
 
 /// A type that has an index and waits for its table.
@@ -174,13 +174,6 @@ fn lower_camel(name: &str) -> String {
     camel
 }
 
-fn member_key(name: &str) -> Box<[u8]> {
-    let mut key = Vec::with_capacity(name.len() + 3);
-    crate::text::quote(&mut key, name);
-    key.push(b':');
-    key.into()
-}
-
 // === impl Linker ===
 
 impl<'r, 'a> Linker<'r, 'a> {
@@ -313,8 +306,8 @@ impl<'r, 'a> Linker<'r, 'a> {
         let closed = kind.enumeration().is_some_and(|index| self.enums[index.0 as usize].features.closed);
         let json_name = raw.json_name.map_or_else(|| lower_camel(raw.name), str::to_owned);
         Ok(FieldTable {
-            key: member_key(raw.name),
-            json_key: member_key(&json_name),
+            key: MemberKey::new(raw.name),
+            json_key: MemberKey::new(&json_name),
             name: raw.name.into(),
             json_name: json_name.into(),
             number,

@@ -44,7 +44,8 @@ impl Writer<'_, '_> {
             Kind::Int32 | Kind::Sfixed32 => put_i64(self.out, i64::from(int32(bits))),
             Kind::Uint32 | Kind::Fixed32 => put_u64(self.out, u64::from(bits as u32)),
             Kind::Sint32 => put_i64(self.out, unzigzag(u64::from(bits as u32))),
-            Kind::Bool => self.out.extend_from_slice(if bits == 0 { b"false" } else { b"true" }),
+            Kind::Bool if bits == 0 => self.out.extend_from_slice(b"false"),
+            Kind::Bool => self.out.extend_from_slice(b"true"),
             Kind::String => {
                 let text = self.text(field, occurrence)?;
                 self.has_room(text.len())?;

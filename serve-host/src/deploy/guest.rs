@@ -4,13 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kernels::Service;
-use kernels_wasm::{
-    Abi, CompileError, Engine, Guest, Limits, LoadError, LoadOptions, Priming, Sample as Request,
-};
-use packages::{CallRule, GuestLimits, Package, Sample};
-use proto_json::{FieldNames, Schema, WriteOptions, Zeros};
+use kernels_wasm::{Abi, Engine, Guest, Limits, LoadError, LoadOptions, Priming, Sample};
+use packages::{CallRule, GuestLimits, Package};
+use proto_json::Schema;
 
 use super::source::PackageDigest;
 
@@ -21,29 +18,18 @@ pub(crate) struct Recipe<'p> {
     priming: Option<Priming>,
 }
 
-/// The largest request that primes a JSON guest, in bytes.
-const SAMPLE_BYTES: usize = 1 << 20;
-
 // === impl Recipe ===
 
 impl<'p> Recipe<'p> {
-    /// How the guest of a package with this schema is loaded.
-    ///
-    /// # Errors
-    /// A sample has no form that the guest takes.
-    pub(crate) fn of(package: &'p Package, schema: &Schema) -> Result<Self, LoadError> {
-        let samples = package.samples().map(|samples| {
-            let inputs = samples.iter().enumerate().map(|(index, sample)| {
-                let input = input(package, schema, sample).map_err(|why| {
-                    let text = format!("sample {index} of `primed.calls` ({}): {why}", sample.method);
-                    LoadError::Compile(CompileError::Priming(text))
-                });
-                Ok(Request { method: sample.method.clone(), input: input? })
-            });
-            inputs.collect::<Result<_, LoadError>>()
-        });
-        let priming = samples.transpose()?.map(|samples| Priming { samples });
-        Ok(Self { package, priming })
+    /// How the guest of a package is loaded.
+    pub(crate) fn of(package: &'p Package) -> Self {
+        let sample = |sample: &packages::Sample| {
+            let packages::Sample { method, input, .. } = sample;
+            Sample { method: method.clone(), input: input.clone() }
+        };
+        let priming =
+            package.samples().map(|samples| Priming { samples: samples.iter().map(sample).collect() });
+        Self { package, priming }
     }
 
     /// Whether the guest is primed.
@@ -71,23 +57,6 @@ impl<'p> Recipe<'p> {
             None => engine.load(wasm, options).await,
         }
     }
-}
-
-/// A sample's request as the graph of the package would give it to the guest.
-fn input(package: &Package, schema: &Schema, sample: &Sample) -> Result<Bytes, String> {
-    if package.abi().payload == packages::Payload::Protobuf {
-        return Ok(sample.payload.clone());
-    }
-    let method = schema.service(package.route()).and_then(|service| service.method(&sample.method));
-    let message = method.ok_or("the service has no such method")?.input;
-    let options = WriteOptions {
-        field_names: FieldNames::Original,
-        zeros: Zeros::Scalars,
-        max_output_bytes: SAMPLE_BYTES,
-    };
-    let mut json = Vec::new();
-    message.proto_to_json(&sample.payload, options, &mut json).map_err(|error| error.to_string())?;
-    Ok(json.into())
 }
 
 fn options(package: &Package) -> LoadOptions {
@@ -151,6 +120,11 @@ fn limits(asked: GuestLimits, most: Limits) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_and_the_engine_take_samples_of_as_many_bytes() {
+        assert_eq!(packages::MAX_SAMPLE_BYTES, kernels_wasm::MAX_SAMPLE_BYTES);
+    }
 
     #[test]
     fn a_package_may_ask_for_less_and_never_gets_more() {

@@ -233,7 +233,7 @@ async fn load_again(
     };
     let package = Package::read(bytes, limits).map_err(|error| unusable(&error))?;
     let schema = Schema::parse(package.descriptor_bytes().clone()).map_err(|error| unusable(&error))?;
-    let recipe = guest::Recipe::of(&package, &schema).map_err(|error| unusable(&error))?;
+    let recipe = guest::Recipe::of(&package);
     let guest = recipe.load(&parts.engine).await.map_err(|error| unusable(&error))?;
     parts.services.insert(guest::service(&package, schema.clone(), guest));
     parts.schemas.insert_release(&entry.label(), schema);
@@ -429,7 +429,7 @@ impl Inner {
         }
         let known = self.parts.services.exact(id, package.digest());
         let is_new = known.is_none();
-        let recipe = guest::Recipe::of(&package, &schema).map_err(DeployError::Guest)?;
+        let recipe = guest::Recipe::of(&package);
         let module = recipe.code();
         if is_new {
             progress.begin(if recipe.is_primed() { DeployStep::Prime } else { DeployStep::Compile });

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{MAX_SAMPLES, Priming, PrimingError, SAMPLE_BYTES, Sample};
+use super::{MAX_SAMPLE_BYTES, MAX_SAMPLES, Priming, PrimingError, Sample};
 use crate::abi::{Abi, Payload};
 use crate::limits::{Limits, MODULE_BYTES};
 
@@ -59,10 +59,10 @@ struct Granted {
 const MAGIC: &[u8] = b"okra-primed 1\n";
 
 /// The longest header, in bytes: names may have to be escaped.
-const HEADER_BYTES: usize = 8 * SAMPLE_BYTES;
+const HEADER_BYTES: usize = 8 * MAX_SAMPLE_BYTES;
 
 /// The most bytes of a job.
-pub(crate) const JOB_BYTES: usize = MODULE_BYTES + HEADER_BYTES + SAMPLE_BYTES + 64;
+pub(crate) const JOB_BYTES: usize = MODULE_BYTES + HEADER_BYTES + MAX_SAMPLE_BYTES + 64;
 
 // === impl Job ===
 
@@ -74,7 +74,7 @@ impl Job {
     pub(crate) fn check(&self) -> Result<(), PrimingError> {
         let samples = &self.priming.samples;
         let bytes: usize = samples.iter().map(|sample| sample.method.len() + sample.input.len()).sum();
-        let fits = samples.len() <= MAX_SAMPLES && bytes <= SAMPLE_BYTES;
+        let fits = samples.len() <= MAX_SAMPLES && bytes <= MAX_SAMPLE_BYTES;
         if fits { Ok(()) } else { Err(PrimingError::TooMany) }
     }
 
