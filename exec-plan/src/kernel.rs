@@ -51,6 +51,20 @@ pub trait AsyncKernel: Send + Sync + 'static {
     /// # Errors
     /// As for [`Kernel::run`].
     fn run<'a>(&'a self, inputs: Inputs, cx: &'a RequestContext) -> BoxFuture<'a, Result<Outputs, Fault>>;
+
+    /// Begins one node's work, in place on the slots of its run. For kernels that often need not wait: those do
+    /// better than to make a future which is ready at once.
+    fn begin<'a>(&'a self, ports: &mut Ports<'_>, cx: &'a RequestContext) -> Begun<'a> {
+        Begun::Waits(self.run(ports.take_all(), cx))
+    }
+}
+
+/// The work of a kernel that waits, once it has begun.
+pub enum Begun<'a> {
+    /// It has ended already, and set its outputs if it did so well.
+    Ended(Result<(), Fault>),
+    /// It has to wait, and has set no outputs.
+    Waits(BoxFuture<'a, Result<Outputs, Fault>>),
 }
 
 /// One node of a document, as its factory sees it.
@@ -382,6 +396,15 @@ impl KernelRegistry {
 impl fmt::Debug for KernelRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
+    }
+}
+
+impl fmt::Debug for Begun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(result) => f.debug_tuple("Ended").field(result).finish(),
+            Self::Waits(_) => f.write_str("Waits"),
+        }
     }
 }
 

@@ -41,8 +41,8 @@ pub use crate::explain::{Explain, ExplainFeed, ExplainNode};
 pub use crate::fault::{Code, Fault, UnknownCode};
 pub use crate::identity::{ContentHash, GraphName, InvalidGraphName, InvalidHash, InvalidVersion, Version};
 pub use crate::kernel::{
-    AsyncKernel, BindError, Body, BoundKernel, DuplicateKernel, Emits, Fires, Gives, InputPort, Kernel,
-    KernelFactory, KernelRegistry, NodeSpec, OutputPort, Params, Signature, Site,
+    AsyncKernel, Begun, BindError, Body, BoundKernel, DuplicateKernel, Emits, Fires, Gives, InputPort,
+    Kernel, KernelFactory, KernelRegistry, NodeSpec, OutputPort, Params, Signature, Site,
 };
 pub use crate::metadata::{InvalidName, Metadata, is_valid_name};
 pub use crate::plan::{Class, ExecPlan, GraphSource};

@@ -174,11 +174,9 @@ impl Ports<'_> {
         self.sources.is_empty()
     }
 
-    /// Takes all inputs, and leaves.
-    pub(crate) fn take_all(mut self) -> Inputs {
-        let inputs = (0..self.sources.len()).map(|input| self.take(input)).collect();
-        self.leave();
-        inputs
+    /// All inputs, each as [`take`](ReadInputs::take) gives it.
+    pub fn take_all(&mut self) -> Inputs {
+        (0..self.sources.len()).map(|input| self.take(input)).collect()
     }
 
     /// Empties the slots that nobody reads after these ports.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
@@ -17,9 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Offload, cancelled_fault, check_time, check_types, panic_fault};
 use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
-use crate::kernel::{AsyncKernel, Body, Kernel};
+use crate::kernel::{AsyncKernel, Begun, Body, Kernel};
 use crate::plan::{ExecPlan, Op};
-use crate::ports::{Inputs, Outputs, run_owned};
+use crate::ports::{Inputs, Outputs, Ports, run_owned};
 use crate::trace::NodeEnd;
 use crate::value::Value;
 use crate::wire::Fallback;
@@ -142,11 +143,27 @@ pub(super) fn start<'a>(
     cx: &'a RequestContext,
 ) -> Result<impl Future<Output = Result<Outputs, Fault>> + Unpin, Fault> {
     let started = catch_unwind(AssertUnwindSafe(|| kernel.run(inputs, cx)));
-    let mut waiting = started.map_err(|panic| panic_fault(&*panic))?;
-    Ok(poll_fn(move |task| {
+    started.map(guarded).map_err(|panic| panic_fault(&*panic))
+}
+
+/// Begins a kernel that may have to wait.
+pub(super) fn begin<'a>(
+    kernel: &'a dyn AsyncKernel,
+    ports: &mut Ports<'_>,
+    cx: &'a RequestContext,
+) -> Begun<'a> {
+    catch_unwind(AssertUnwindSafe(|| kernel.begin(ports, cx)))
+        .unwrap_or_else(|panic| Begun::Ended(Err(panic_fault(&*panic))))
+}
+
+/// A kernel that waits, whose panic is a fault.
+pub(super) fn guarded(
+    mut waiting: BoxFuture<'_, Result<Outputs, Fault>>,
+) -> impl Future<Output = Result<Outputs, Fault>> + Unpin {
+    poll_fn(move |task| {
         catch_unwind(AssertUnwindSafe(|| waiting.as_mut().poll(task)))
             .unwrap_or_else(|panic| Poll::Ready(Err(panic_fault(&*panic))))
-    }))
+    })
 }
 
 /// Runs an inline or blocking kernel on this thread.

@@ -11,13 +11,15 @@ use std::task::Poll;
 use futures_util::FutureExt;
 use smallvec::SmallVec;
 
-use super::attempt::{Run, fall_back, run_node, start};
+use super::attempt::{Run, begin, fall_back, guarded, run_node};
 use super::{
     RunError, RunOutputs, Watch, cancelled_fault, check_time, check_types, emit, end_node, may_run, steps,
     stopped,
 };
+use crate::context::RequestContext;
 use crate::fault::Fault;
-use crate::kernel::Body;
+use crate::kernel::{AsyncKernel, Begun, Body};
+use crate::plan::Op;
 use crate::ports::Ports;
 use crate::trace::{NodeEnd, TraceEvent};
 use crate::value::Value;
@@ -64,7 +66,7 @@ async fn take_time(
     }
     let sources = plan.sources_of(op);
     let runs = may_run(op, sources, slots);
-    let mut ports = Ports { sources, targets: &[], slots, constants: &plan.constants };
+    let mut ports = Ports { sources, targets: plan.targets_of(op), slots, constants: &plan.constants };
     if !runs {
         steps::skipped(plan, cx, op);
         ports.leave();
@@ -72,27 +74,51 @@ async fn take_time(
     }
     emit(plan, cx, TraceEvent::NodeStarted { node: &op.id });
     check_time(cx).map_err(|fault| RunError::at(op, fault))?;
-    let inputs = ports.take_all();
     let watch = Watch::start(cx);
     let result = match &op.body {
         // Without further ado: the more futures its inputs and outputs move through, the dearer the run.
-        Body::Async(kernel) if op.policy.is_plain() => {
-            let started = check_types(op, &inputs).and_then(|()| start(&**kernel, inputs, cx));
-            let ran = match started {
-                Ok(node) => unless(stopped, node).await?,
-                Err(fault) => Err(fault),
-            };
-            ran.map(|outputs| (outputs, NodeEnd::Ok)).or_else(|fault| fall_back(cx, op, fault))
-        }
+        Body::Async(kernel) if op.policy.is_plain() => match begun(op, &**kernel, ports, cx) {
+            Begun::Ended(Ok(())) => None,
+            Begun::Ended(Err(fault)) => Some(fall_back(cx, op, fault)),
+            Begun::Waits(node) => {
+                let ran = unless(stopped, guarded(node)).await?;
+                Some(ran.map(|outputs| (outputs, NodeEnd::Ok)).or_else(|fault| fall_back(cx, op, fault)))
+            }
+        },
         Body::Inline(_) | Body::Blocking(_) | Body::Async(_) => {
-            unless(stopped, run_node(run, index, inputs).boxed()).await?
+            let inputs = ports.take_all();
+            ports.leave();
+            Some(unless(stopped, run_node(run, index, inputs).boxed()).await?)
         }
     };
     if cx.cancel().is_cancelled() {
         return Err(RunError::between_nodes(cancelled_fault()));
     }
     check_time(cx).map_err(RunError::between_nodes)?;
-    end_node(plan, cx, op, watch.elapsed(), result, slots)
+    match result {
+        Some(result) => end_node(plan, cx, op, watch.elapsed(), result, slots),
+        // Its outputs are where they belong.
+        None => {
+            let (node, end) = (&op.id, NodeEnd::Ok);
+            emit(plan, cx, TraceEvent::NodeEnded { node, end, elapsed: watch.elapsed() });
+            Ok(())
+        }
+    }
+}
+
+/// Begins a node that may have to wait, and leaves its ports.
+fn begun<'a>(
+    op: &Op,
+    kernel: &'a dyn AsyncKernel,
+    mut ports: Ports<'_>,
+    cx: &'a RequestContext,
+) -> Begun<'a> {
+    let begun = match check_types(op, &ports) {
+        Ok(()) => begin(kernel, &mut ports, cx),
+        Err(fault) => Begun::Ended(Err(fault)),
+    };
+    ports.leave();
+    begun
 }
 
 /// What a node ends with, unless the run is stopped before. Only a node that waits has the timer set.

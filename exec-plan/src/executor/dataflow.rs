@@ -105,6 +105,7 @@ impl<'a> Walk<'a> {
                 emit(plan, cx, TraceEvent::NodeStarted { node: &op.id });
                 check_time(cx).map_err(|fault| RunError::at(op, fault))?;
                 let inputs = ports.take_all();
+                ports.leave();
                 self.start(index, inputs);
                 continue;
             } else {
