@@ -35,16 +35,19 @@
 mod services;
 mod status;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use exec_plan::{
-    AsyncKernel, BindError, Body, BoundKernel, Code, EnvKey, Fault, InputPort, Inputs, KernelFactory,
-    Metadata, NodeSpec, OutputPort, Outputs, ReadInputs, RequestContext, Signature, Site, Type, Value,
+    AsyncKernel, Begun, BindError, Body, BoundKernel, Code, EnvKey, Fault, InputPort, Inputs, KernelFactory,
+    Metadata, NodeSpec, OutputPort, Outputs, Ports, ReadInputs, RequestContext, Signature, Site, Type, Value,
 };
 use futures_util::future::BoxFuture;
-use kernels_wasm::{Call, Field, Host, Isolation, MethodName, RequestEnvelope};
+use kernels_wasm::{
+    Call, Field, GuestFault, Host, Isolation, MethodName, Reply, ReplyEnvelope, RequestEnvelope,
+};
 use serde::Deserialize;
 
 use self::services::Connected;
@@ -162,17 +165,23 @@ impl KernelFactory for WasmInvoke {
 // === impl Node ===
 
 impl Node {
-    async fn call(&self, mut inputs: Inputs, cx: &RequestContext) -> Result<Outputs, Fault> {
-        let current;
-        let service = match &self.callee {
-            Callee::Bound(service) => service,
-            Callee::Current(id) => {
-                current = self.services.current(id).ok_or_else(|| {
-                    Fault::new(Code::FailedPrecondition, format!("service {id} is not deployed here"))
-                })?;
-                &current
-            }
-        };
+    /// Whom the node calls, now.
+    fn callee(&self) -> Result<Cow<'_, Arc<Service>>, Fault> {
+        match &self.callee {
+            Callee::Bound(service) => Ok(Cow::Borrowed(service)),
+            Callee::Current(id) => self.services.current(id).map(Cow::Owned).ok_or_else(|| {
+                Fault::new(Code::FailedPrecondition, format!("service {id} is not deployed here"))
+            }),
+        }
+    }
+
+    /// What the guest is called with.
+    fn call(
+        &self,
+        service: &Arc<Service>,
+        inputs: &mut impl ReadInputs,
+        cx: &RequestContext,
+    ) -> Result<Call, Fault> {
         let path = match inputs.get(METHOD) {
             Some(_) => inputs.str(METHOD)?.clone(),
             None => self.method.clone().unwrap_or_else(|| self.request.method(cx)),
@@ -183,7 +192,7 @@ impl Node {
         let host = guest.imports_host().then(|| -> Arc<dyn Host> {
             Arc::new(Connected::new(self.services.clone(), service.clone(), cx.clone()))
         });
-        let call = Call {
+        Ok(Call {
             method: MethodName::of_path(path),
             input: payload,
             envelope,
@@ -191,8 +200,24 @@ impl Node {
             isolation: self.isolation,
             nested: cx.is_nested(),
             host,
-        };
-        let reply = guest.call(call).await.map_err(|fault| status::of(service, fault))?;
+        })
+    }
+
+    /// Sets the outputs that anybody reads.
+    fn deliver(&self, service: &Service, reply: Reply, ports: &mut Ports<'_>) -> Result<(), Fault> {
+        ports.set(PAYLOAD, Value::Bytes(reply.payload));
+        let ReplyEnvelope { metadata, trailers } = reply.envelope;
+        for (output, fields) in [(HEADERS, metadata), (TRAILERS, trailers)] {
+            // What is malformed is a fault whether anybody reads it or not.
+            if ports.wants(output) || !fields.is_empty() {
+                ports.set(output, Value::Metadata(self.metadata(service, fields)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&self, service: &Service, result: Result<Reply, GuestFault>) -> Result<Outputs, Fault> {
+        let reply = result.map_err(|fault| status::of(service, fault))?;
         let headers = self.metadata(service, reply.envelope.metadata)?;
         let trailers = self.metadata(service, reply.envelope.trailers)?;
         Ok(Outputs::new()
@@ -217,8 +242,36 @@ impl Node {
 }
 
 impl AsyncKernel for Node {
-    fn run<'a>(&'a self, inputs: Inputs, cx: &'a RequestContext) -> BoxFuture<'a, Result<Outputs, Fault>> {
-        Box::pin(self.call(inputs, cx))
+    fn run<'a>(
+        &'a self,
+        mut inputs: Inputs,
+        cx: &'a RequestContext,
+    ) -> BoxFuture<'a, Result<Outputs, Fault>> {
+        Box::pin(async move {
+            let service = self.callee()?;
+            let call = self.call(&service, &mut inputs, cx)?;
+            self.outputs(&service, service.guest.call(call).await)
+        })
+    }
+
+    fn begin<'a>(&'a self, ports: &mut Ports<'_>, cx: &'a RequestContext) -> Begun<'a> {
+        let begun = self.callee().and_then(|service| {
+            let call = self.call(&service, ports, cx)?;
+            let begun = service.guest.begin(call);
+            Ok((service, begun))
+        });
+        match begun {
+            Err(fault) => Begun::Ended(Err(fault)),
+            Ok((service, kernels_wasm::Begun::Ended(Ok(reply)))) => {
+                Begun::Ended(self.deliver(&service, reply, ports))
+            }
+            Ok((service, kernels_wasm::Begun::Ended(Err(fault)))) => {
+                Begun::Ended(Err(status::of(&service, fault)))
+            }
+            Ok((service, kernels_wasm::Begun::Waits(rest))) => {
+                Begun::Waits(Box::pin(async move { self.outputs(&service, rest.end().await) }))
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! Calls of one guest run side by side, each in an instance of its own. Dropping the future of a call
 //! abandons it: the instance it ran in is dropped, and everything it held is free again.
 
+mod begun;
 mod load;
 mod method;
 mod stats;
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+pub use self::begun::{Begun, Waiting};
 pub use self::load::{LoadError, LoadOptions};
 pub use self::method::MethodName;
 pub(crate) use self::stats::Counters;
@@ -27,8 +29,8 @@ use crate::abi::{Abi, Entry};
 use crate::fault::GuestFault;
 use crate::host::Host;
 use crate::limits::Limits;
-use crate::pool::{Pool, Wish};
-use crate::state::{Asked, Turn};
+use crate::pool::{Lease, Pool, Wish};
+use crate::state::{Asked, Turn, Way};
 
 /// A loaded guest. Cheap to clone; clones are the same guest, with the same instances.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ struct Inner {
     pool: Arc<Pool>,
     abi: Abi,
     imports_host: bool,
+    /// Calls may be served where they are made: nothing that the module imports ever waits.
+    runs_in_place: bool,
     /// Methods are dispatched by their name with a small first letter, as the guest has shown.
     lowers_methods: AtomicBool,
 }
@@ -117,39 +121,43 @@ impl Guest {
     ///
     /// # Errors
     /// [`GuestFault`] says how the guest failed, or why it was not run.
-    pub async fn call(&self, mut call: Call) -> Result<Reply, GuestFault> {
-        let counting = self.0.pool.counters.begin();
-        let result = self.answer(&mut call).await.and_then(|result| self.reply(result));
-        counting.end(result.as_ref().err());
-        result
+    pub async fn call(&self, call: Call) -> Result<Reply, GuestFault> {
+        match self.begin(call) {
+            Begun::Ended(result) => result,
+            Begun::Waits(rest) => rest.end().await,
+        }
     }
 
-    /// Takes from `call` what an instance needs to serve it.
-    async fn answer(&self, call: &mut Call) -> Result<Bytes, GuestFault> {
-        let remembered = self.0.lowers_methods.load(Ordering::Relaxed);
-        if remembered && let Some(lowered) = lower_first(&call.method) {
-            call.method = lowered.into();
-        }
+    /// Takes from `call` what an instance needs to serve it. `lease` is what the call holds already.
+    async fn answer(&self, call: &mut Call, lease: Option<Lease<'_>>) -> Result<Bytes, GuestFault> {
+        let remembered = self.respell(call);
         let is_fresh = call.isolation == Isolation::Fresh || self.entry() == Entry::Command;
         let wish = Wish { deadline: call.deadline, fresh: is_fresh, nested: call.nested };
         let mut asked = self.asked(call);
-        let answer = self.run(&mut asked, wish).await;
+        let answer = self.run(&mut asked, wish, lease).await;
         if remembered || !matches!(answer, Err(GuestFault::UnknownMethod(_))) {
             return answer;
         }
         // Wrappers of Go guests know methods by another spelling than the schema's.
-        let Some(Asked { method, input, host }) = asked else { return answer };
-        let Some(lowered) = lower_first(&method) else { return answer };
-        (call.method, call.host) = (lowered.into(), host);
-        if !self.0.abi.envelope {
-            call.input = input;
-        }
+        let Some(asked) = asked else { return answer };
+        let Some(lowered) = lower_first(&asked.method) else { return answer };
+        self.ask_again(call, asked);
+        call.method = lowered.into();
         // Happens once or twice in the life of a guest, and shall not make the future of every call larger.
-        let again = Box::pin(async { self.run(&mut self.asked(call), wish).await }).await;
+        let again = Box::pin(async { self.run(&mut self.asked(call), wish, None).await }).await;
         if !matches!(again, Err(GuestFault::UnknownMethod(_))) {
             self.0.lowers_methods.store(true, Ordering::Relaxed);
         }
         again
+    }
+
+    /// Gives the method the spelling that the guest is known to use; says whether it is known.
+    fn respell(&self, call: &mut Call) -> bool {
+        let remembered = self.0.lowers_methods.load(Ordering::Relaxed);
+        if remembered && let Some(lowered) = lower_first(&call.method) {
+            call.method = lowered.into();
+        }
+        remembered
     }
 
     /// What the guest is asked. An envelope is made of a copy: it names the method, and another name needs
@@ -163,12 +171,28 @@ impl Guest {
         Some(Asked { method: std::mem::take(&mut call.method), input, host: call.host.take() })
     }
 
+    /// Puts what was asked back into its call.
+    fn ask_again(&self, call: &mut Call, Asked { method, input, host }: Asked) {
+        (call.method, call.host) = (method, host);
+        if !self.0.abi.envelope {
+            call.input = input;
+        }
+    }
+
     /// Has an instance serve a call; `asked` is there again if the guest does not know the method.
-    async fn run(&self, asked: &mut Option<Asked>, wish: Wish) -> Result<Bytes, GuestFault> {
+    async fn run(
+        &self,
+        asked: &mut Option<Asked>,
+        wish: Wish,
+        lease: Option<Lease<'_>>,
+    ) -> Result<Bytes, GuestFault> {
         let (pool, limits) = (&self.0.pool, self.limits());
-        let mut lease = match pool.take_idle(wish) {
-            Some(lease) => lease,
-            None => Box::pin(pool.check_out(wish)).await?,
+        let mut lease = match lease {
+            Some(lease) => Box::pin(pool.fill(lease, wish)).await?,
+            None => match pool.take_idle(wish) {
+                Some(lease) => lease,
+                None => Box::pin(pool.check_out(wish)).await?,
+            },
         };
         // Not before there is an instance: who holds a slot must wait for nobody.
         let (lane, suspicion) = (&pool.blueprint.engine.0.lane, &pool.suspicions.calls);
@@ -177,9 +201,9 @@ impl Guest {
             false => None,
         };
         let Some(instance) = lease.instance() else { return Err(GuestFault::Busy) };
-        let turn = Turn { deadline: wish.deadline, longest: limits.call_time, slot };
+        let turn = Turn { deadline: wish.deadline, longest: limits.call_time, way: Way::Fiber(slot) };
         let ended = instance.call(&pool.blueprint, asked, turn).await;
-        let orderly = ended.result.as_ref().err().is_none_or(GuestFault::is_orderly);
+        let orderly = ended.is_orderly();
         if orderly && !wish.fresh {
             lease.is_sound();
         }
@@ -213,8 +237,8 @@ impl fmt::Debug for Guest {
 // === impl Inner ===
 
 impl Inner {
-    fn new(pool: Arc<Pool>, abi: Abi, imports_host: bool) -> Self {
-        Self { pool, abi, imports_host, lowers_methods: AtomicBool::new(false) }
+    fn new(pool: Arc<Pool>, abi: Abi, imports_host: bool, runs_in_place: bool) -> Self {
+        Self { pool, abi, imports_host, runs_in_place, lowers_methods: AtomicBool::new(false) }
     }
 }
 

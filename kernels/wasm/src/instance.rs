@@ -1,8 +1,10 @@
 //! One instance of a guest: starting it, and serving one call after the other with it.
 //!
-//! Each call has a fiber of its own, on the stack that the last one left in the store. A fiber that lasted as
-//! long as the instance would cost more: the switch to it costs what a new one does, and to wait for the next
-//! request in a function of the host comes on top.
+//! A call that may have to give its thread up has a fiber of its own, on the stack that the last one left in the
+//! store. A fiber that lasted as long as the instance would cost more: the switch to it costs what a new one does,
+//! and to wait for the next request in a function of the host comes on top.
+//!
+//! A call in place has none: it runs on the stack of its thread, and is cut short where it would have to give way.
 //!
 //! A call that ends in anything but an answer or the guest's own error leaves the instance in an unknown
 //! state; so does a call that is dropped half-way. Whoever owns the instance then drops it.
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use wasmtime::{ExternType, InstancePre, Memory, ModuleExport, Store, Trap, TypedFunc};
+use wasmtime::{ExternType, Func, InstancePre, Memory, ModuleExport, Store, Trap, TypedFunc};
 
 use crate::abi::okra::{Exports, Output, guest_error};
 use crate::abi::{Entry, Payload, command};
@@ -19,7 +21,7 @@ use crate::engine::{Claim, Engine};
 use crate::fault::GuestFault;
 use crate::lane::Slot;
 use crate::limits::{Denied, Limits};
-use crate::state::{Asked, State, Turn};
+use crate::state::{Asked, State, Turn, Way};
 use crate::suspicion::Suspicions;
 
 /// What every instance of a guest is made from.
@@ -72,6 +74,52 @@ pub(crate) struct Ended {
 /// The code with which a command says that all went well.
 const EXIT_SUCCESS: i32 = 0;
 
+// === impl Blueprint ===
+
+impl Blueprint {
+    /// What is to be called once the guest is instantiated, before all else. Its memory is known from here on.
+    fn initializer(
+        &self,
+        store: &mut Store<State>,
+        guest: wasmtime::Instance,
+    ) -> wasmtime::Result<Option<TypedFunc<(), ()>>> {
+        let memory =
+            self.exports.memory.as_ref().and_then(|place| guest.get_module_export(&mut *store, place));
+        store.data_mut().memory = memory.and_then(wasmtime::Extern::into_memory);
+        let place = &self.exports.initialize;
+        let initialize = place.as_ref().map(|_| function(store, guest, place, "no _initialize"));
+        initialize.map(|found| found?.typed(&*store)).transpose()
+    }
+
+    fn command(
+        &self,
+        store: &mut Store<State>,
+        guest: wasmtime::Instance,
+    ) -> wasmtime::Result<TypedFunc<(), ()>> {
+        function(store, guest, &self.exports.start, "no _start")?.typed(&*store)
+    }
+
+    fn exports(&self, store: &mut Store<State>, guest: wasmtime::Instance) -> wasmtime::Result<Exports> {
+        let places = &self.exports;
+        let exports = Exports {
+            allocate: function(store, guest, &places.allocate, "no allocate")?,
+            deallocate: function(store, guest, &places.deallocate, "no deallocate")?,
+            handle_request: function(store, guest, &places.handle_request, "no handle_request")?,
+        };
+        store.data_mut().allocate = Some(exports.allocate);
+        Ok(exports)
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    /// Whether the instance is as good as before.
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.result.as_ref().err().is_none_or(GuestFault::is_orderly)
+    }
+}
+
 // === impl Instance ===
 
 impl Instance {
@@ -85,19 +133,62 @@ impl Instance {
         deadline: Option<Instant>,
         (slot, suspicions): (Option<Slot>, &Suspicions),
     ) -> Result<Self, GuestFault> {
+        let mut store = Self::store(blueprint, deadline, Way::Fiber(slot), suspicions);
+        let connected = Self::connect(blueprint, &mut store).await;
+        Self::started(blueprint, claim, store, connected, suspicions)
+    }
+
+    /// Starts an instance as [`start`](Self::start) does, but here and now. `None` if that takes so long that it
+    /// must give way.
+    ///
+    /// # Errors
+    /// The guest traps, or takes too long.
+    pub(crate) fn start_in_place(
+        blueprint: &Blueprint,
+        claim: Claim,
+        deadline: Option<Instant>,
+        suspicions: &Suspicions,
+    ) -> Result<Option<Self>, GuestFault> {
+        let mut store = Self::store(blueprint, deadline, Way::InPlace, suspicions);
+        let connected = Self::connect_in_place(blueprint, &mut store);
+        if connected.is_err() && store.data().pace.is_ousted() {
+            store.data_mut().abandon();
+            return Ok(None);
+        }
+        Self::started(blueprint, claim, store, connected, suspicions).map(Some)
+    }
+
+    fn store(
+        blueprint: &Blueprint,
+        deadline: Option<Instant>,
+        way: Way,
+        suspicions: &Suspicions,
+    ) -> Store<State> {
         let shared = &blueprint.engine.0;
         let mut state = State::new(&blueprint.name, &blueprint.limits, &shared.lane, &suspicions.starts);
-        state.begin(&mut None, Turn { deadline, longest: blueprint.limits.start_time, slot });
+        state.begin(&mut None, Turn { deadline, longest: blueprint.limits.start_time, way });
         let mut store = Store::new(&shared.wasm, state);
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().pace.tick(Instant::now())?));
         store.set_epoch_deadline(1);
-        match Self::connect(blueprint, &mut store).await {
-            Ok((guest, call, memory)) => {
-                if !store.data_mut().end() {
+        store
+    }
+
+    fn started(
+        blueprint: &Blueprint,
+        claim: Claim,
+        mut store: Store<State>,
+        connected: wasmtime::Result<(wasmtime::Instance, Call)>,
+        suspicions: &Suspicions,
+    ) -> Result<Self, GuestFault> {
+        let overran = store.data_mut().end();
+        match connected {
+            Ok((guest, call)) => {
+                if !overran {
                     suspicions.starts.allay();
                 }
                 store.data_mut().pace.tell(&suspicions.calls);
+                let memory = store.data().memory;
                 Ok(Self { store, guest, call, memory, uses: 0, _claim: claim })
             }
             Err(error) => Err(classify(&error, store.data(), &blueprint.limits)),
@@ -107,38 +198,37 @@ impl Instance {
     async fn connect(
         blueprint: &Blueprint,
         store: &mut Store<State>,
-    ) -> wasmtime::Result<(wasmtime::Instance, Call, Option<Memory>)> {
-        let places = &blueprint.exports;
+    ) -> wasmtime::Result<(wasmtime::Instance, Call)> {
         let guest = blueprint.pre.instantiate_async(&mut *store).await?;
-        let export = |store: &mut Store<State>, place: &Option<ModuleExport>| {
-            place.as_ref().and_then(|place| guest.get_module_export(store, place))
-        };
-        let function = |store: &mut Store<State>, place: &Option<ModuleExport>, what| {
-            let function = export(store, place).and_then(wasmtime::Extern::into_func);
-            function.ok_or(GuestFault::Malformed(what))
-        };
-        let memory = export(store, &places.memory).and_then(wasmtime::Extern::into_memory);
-        store.data_mut().memory = memory;
-        if places.initialize.is_some() {
-            let initialize = function(store, &places.initialize, "no _initialize")?;
-            initialize.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await?;
+        if let Some(initialize) = blueprint.initializer(store, guest)? {
+            initialize.call_async(&mut *store, ()).await?;
         }
         let call = match blueprint.entry {
-            Entry::Command => {
-                Call::Command(function(store, &places.start, "no _start")?.typed::<(), ()>(&*store)?)
-            }
+            Entry::Command => Call::Command(blueprint.command(store, guest)?),
             Entry::HandleRequest => {
-                let allocate = function(store, &places.allocate, "no allocate")?;
-                let exports = Exports {
-                    allocate,
-                    deallocate: function(store, &places.deallocate, "no deallocate")?,
-                    handle_request: function(store, &places.handle_request, "no handle_request")?,
-                };
-                store.data_mut().allocate = Some(allocate);
+                let exports = blueprint.exports(store, guest)?;
                 Call::HandleRequest(blueprint.engine.0.driver.connect(store, exports).await?)
             }
         };
-        Ok((guest, call, memory))
+        Ok((guest, call))
+    }
+
+    fn connect_in_place(
+        blueprint: &Blueprint,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<(wasmtime::Instance, Call)> {
+        let guest = blueprint.pre.instantiate(&mut *store)?;
+        if let Some(initialize) = blueprint.initializer(store, guest)? {
+            initialize.call(&mut *store, ())?;
+        }
+        let call = match blueprint.entry {
+            Entry::Command => Call::Command(blueprint.command(store, guest)?),
+            Entry::HandleRequest => {
+                let exports = blueprint.exports(store, guest)?;
+                Call::HandleRequest(blueprint.engine.0.driver.connect_in_place(store, exports)?)
+            }
+        };
+        Ok((guest, call))
     }
 
     /// How many calls it has served.
@@ -159,13 +249,47 @@ impl Instance {
         asked: &mut Option<Asked>,
         turn: Turn,
     ) -> Ended {
-        self.uses += 1;
-        self.store.data_mut().begin(asked, turn);
-        self.store.set_epoch_deadline(1);
+        self.begin(asked, turn);
         let result = match &self.call {
             Call::HandleRequest(run) => handle_request(blueprint, &mut self.store, run).await,
             Call::Command(start) => command(blueprint, &mut self.store, start).await,
         };
+        self.end(asked, result)
+    }
+
+    /// Serves one call as [`call`](Self::call) does, but here and now, without a fiber. `None` if the call ran
+    /// for so long that it must give way: what was `asked` is there again, and whoever is to serve it is
+    /// another instance.
+    pub(crate) fn call_in_place(
+        &mut self,
+        blueprint: &Blueprint,
+        asked: &mut Option<Asked>,
+        turn: Turn,
+    ) -> Option<Ended> {
+        self.begin(asked, turn);
+        let store = &mut self.store;
+        let result = match (&self.call, lengths(store)) {
+            (Call::HandleRequest(run), Some(lengths)) => {
+                let ran = run.call(&mut *store, lengths);
+                replied(blueprint, store, ran)
+            }
+            (Call::HandleRequest(_), None) => Err(GuestFault::InputRefused),
+            (Call::Command(_), _) => Err(GuestFault::Malformed("a command is not called in place")),
+        };
+        if result.is_err() && self.store.data().pace.is_ousted() {
+            *asked = self.store.data_mut().abandon();
+            return None;
+        }
+        Some(self.end(asked, result))
+    }
+
+    fn begin(&mut self, asked: &mut Option<Asked>, turn: Turn) {
+        self.uses += 1;
+        self.store.data_mut().begin(asked, turn);
+        self.store.set_epoch_deadline(1);
+    }
+
+    fn end(&mut self, asked: &mut Option<Asked>, result: Result<Bytes, GuestFault>) -> Ended {
         let state = self.store.data_mut();
         let (overran, served) = (state.end(), &mut state.call.asked);
         match result {
@@ -182,11 +306,35 @@ async fn handle_request(
     store: &mut Store<State>,
     run: &TypedFunc<(u32, u32), ()>,
 ) -> Result<Bytes, GuestFault> {
-    let lengths = store.data().call.asked.as_ref().map_or((Ok(0), Ok(0)), |asked| {
-        (u32::try_from(asked.method.len()), u32::try_from(asked.input.len()))
-    });
-    let (Ok(method), Ok(input)) = lengths else { return Err(GuestFault::InputRefused) };
-    if let Err(error) = run.call_async(&mut *store, (method, input)).await {
+    let Some(lengths) = lengths(store) else { return Err(GuestFault::InputRefused) };
+    let ran = run.call_async(&mut *store, lengths).await;
+    replied(blueprint, store, ran)
+}
+
+/// The function that a guest exports at this place.
+fn function(
+    store: &mut Store<State>,
+    guest: wasmtime::Instance,
+    place: &Option<ModuleExport>,
+    missing: &'static str,
+) -> Result<Func, GuestFault> {
+    let export = place.as_ref().and_then(|place| guest.get_module_export(store, place));
+    export.and_then(wasmtime::Extern::into_func).ok_or(GuestFault::Malformed(missing))
+}
+
+/// How long the method and the input are, if the guest can be told.
+fn lengths(store: &Store<State>) -> Option<(u32, u32)> {
+    let Some(asked) = &store.data().call.asked else { return Some((0, 0)) };
+    Some((u32::try_from(asked.method.len()).ok()?, u32::try_from(asked.input.len()).ok()?))
+}
+
+/// What a guest whose call ended so has answered.
+fn replied(
+    blueprint: &Blueprint,
+    store: &mut Store<State>,
+    ran: wasmtime::Result<()>,
+) -> Result<Bytes, GuestFault> {
+    if let Err(error) = ran {
         return Err(classify(&error, store.data(), &blueprint.limits));
     }
     match store.data_mut().call.output.take() {

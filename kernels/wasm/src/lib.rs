@@ -30,7 +30,9 @@ pub use crate::compile::child::compile_guest;
 pub use crate::compile::{CompileError, CompilerCommand};
 pub use crate::engine::{Allocation, Engine, EngineError, EngineOptions};
 pub use crate::fault::{GuestFault, GuestStatus};
-pub use crate::guest::{Call, Guest, GuestStats, Isolation, LoadError, LoadOptions, MethodName, Reply};
+pub use crate::guest::{
+    Begun, Call, Guest, GuestStats, Isolation, LoadError, LoadOptions, MethodName, Reply, Waiting,
+};
 pub use crate::host::{Host, ServiceCall, ServiceError, ServiceErrorCode};
 pub use crate::limits::Limits;
 pub use crate::primed::{MAX_SAMPLE_BYTES, Priming, Sample};

@@ -3,7 +3,7 @@
 //! At the first tick a call gives its thread up once, so that short calls pass. From the second on it
 //! needs a slot in the [`Lane`] for each further tick, and waits for one without a thread. At every tick
 //! it ends if its time is up. A slot never outlives the call, and is not held while the guest waits for
-//! its host. A call that waits before each tick has its first tick in pieces: once they add up to one, it
+//! its host. A call in place cannot give its thread up: it has the first tick, and is ousted at the second. A call that waits before each tick has its first tick in pieces: once they add up to one, it
 //! needs a slot after each wait. What its host answers at once is no wait.
 
 use std::future::poll_fn;
@@ -17,6 +17,7 @@ use wasmtime::UpdateDeadline;
 use crate::engine::TICK;
 use crate::fault::GuestFault;
 use crate::lane::{Lane, Slot};
+use crate::state::{Turn, Way};
 use crate::suspicion::Suspicion;
 
 /// The pace of one call.
@@ -39,6 +40,16 @@ pub(crate) struct Pace {
     may_hold: bool,
     /// The slot was waited for and the next tick is the first with it.
     is_due: bool,
+    seat: Seat,
+}
+
+/// Where a call runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seat {
+    Fiber,
+    InPlace,
+    /// In place, until it had to give way.
+    Ousted,
 }
 
 /// The ticks after which a call needs a slot.
@@ -60,6 +71,7 @@ impl Pace {
             slot: Arc::default(),
             may_hold: false,
             is_due: false,
+            seat: Seat::Fiber,
         }
     }
 
@@ -69,8 +81,12 @@ impl Pace {
     }
 
     /// Begins a call.
-    pub(crate) fn begin(&mut self, deadline: Option<Instant>, longest: Duration, slot: Option<Slot>) {
-        (self.deadline, self.longest) = (deadline, longest);
+    pub(crate) fn begin(&mut self, turn: Turn) {
+        let (slot, seat) = match turn.way {
+            Way::Fiber(slot) => (slot, Seat::Fiber),
+            Way::InPlace => (None, Seat::InPlace),
+        };
+        (self.deadline, self.longest, self.seat) = (turn.deadline, turn.longest, seat);
         // Whoever begins with a slot has no free tick after it.
         let ticks = if slot.is_some() { FREE_TICKS } else { 0 };
         (self.since, self.ticks, self.is_due) = (None, ticks, slot.is_some());
@@ -79,6 +95,11 @@ impl Pace {
             self.may_hold = true;
             *self.slot.lock() = slot;
         }
+    }
+
+    /// Whether the call was to give way and could not.
+    pub(crate) fn is_ousted(&self) -> bool {
+        self.seat == Seat::Ousted
     }
 
     /// Ends a call; says whether it overran.
@@ -144,9 +165,16 @@ impl Pace {
         }
         self.ticks = self.ticks.saturating_add(1);
         if self.ticks <= FREE_TICKS {
-            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())));
+            return Ok(match self.seat {
+                Seat::Fiber => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
+                Seat::InPlace | Seat::Ousted => UpdateDeadline::Continue(1),
+            });
         }
         self.suspicion.rouse();
+        if self.seat != Seat::Fiber {
+            self.seat = Seat::Ousted;
+            return Ok(UpdateDeadline::Interrupt);
+        }
         self.pause();
         (self.is_due, self.may_hold) = (true, true);
         let (lane, slot) = (self.lane.clone(), self.slot.clone());

@@ -76,8 +76,8 @@ pub(crate) struct Lease<'a> {
 /// What a waiting call gets.
 type Handed = oneshot::Receiver<Lease<'static>>;
 
-/// The pool of a lease: a call has it at hand, a lease that waits for its taker keeps it alive.
-enum Keeper<'a> {
+/// The pool of a lease or a count: a call has it at hand, what is handed on or waits keeps it alive.
+pub(crate) enum Keeper<'a> {
     Borrowed(&'a Arc<Pool>),
     Owned(Arc<Pool>),
 }
@@ -126,15 +126,56 @@ impl Pool {
         Some(self.lease(Some(instance), false))
     }
 
+    /// The right to start an instance for one call, if nobody has to wait for it. An idle instance makes room.
+    pub(crate) fn take_room(self: &Arc<Self>) -> Option<Lease<'_>> {
+        let mut state = self.state.lock();
+        let idle = state.pop_idle();
+        if idle.is_none() && state.live >= self.blueprint.limits.max_instances.get() {
+            return None;
+        }
+        state.live += u32::from(idle.is_none());
+        drop(state);
+        drop(idle);
+        Some(self.lease(None, false))
+    }
+
+    /// Starts the instance of a lease here and now. `false` if that cannot be, or must give way: then whoever
+    /// can wait does it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn start_in_place(
+        &self,
+        lease: &mut Lease<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<bool, GuestFault> {
+        if self.suspicions.starts.is_roused() || self.check_pause().is_err() {
+            return Ok(false);
+        }
+        let Some(claim) = self.blueprint.engine.0.budget.try_claim() else { return Ok(false) };
+        let started = Instance::start_in_place(&self.blueprint, claim, deadline, &self.suspicions);
+        let Some(started) = started.transpose() else { return Ok(false) };
+        lease.instance = Some(Box::new(self.note_start(started, deadline)?));
+        Ok(true)
+    }
+
     /// An instance for one call.
     ///
     /// # Errors
     /// None is to be had in time, or none can be started.
     pub(crate) async fn check_out(self: &Arc<Self>, wish: Wish) -> Result<Lease<'_>, GuestFault> {
-        let mut lease = match self.take(wish)? {
+        let lease = match self.take(wish)? {
             Ok(lease) => lease,
             Err(handed) => self.wait(handed, wish.deadline).await?,
         };
+        self.fill(lease, wish).await
+    }
+
+    /// Has an instance in a lease that may be without, and one that has served nobody if that is the wish.
+    ///
+    /// # Errors
+    /// None can be started.
+    pub(crate) async fn fill<'a>(&self, mut lease: Lease<'a>, wish: Wish) -> Result<Lease<'a>, GuestFault> {
         // From here on a call that is dropped leaves the instance in an unknown state.
         lease.is_sound = false;
         if wish.fresh {
@@ -207,19 +248,27 @@ impl Pool {
                 claim.ok().flatten().ok_or(GuestFault::Busy)?
             }
         };
-        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let (lane, start_time) = (&self.blueprint.engine.0.lane, self.blueprint.limits.start_time);
         let slot = self.suspicions.starts.slot(lane, deadline, start_time);
         // Who waited in vain for others to get out of the way has not failed to start.
-        let slot = slot.await.map_err(|late| if is_late() { late } else { GuestFault::Busy })?;
+        let slot = slot.await.map_err(|late| if is_past(deadline) { late } else { GuestFault::Busy })?;
         let started = Instance::start(&self.blueprint, claim, deadline, (slot, &self.suspicions)).await;
+        self.note_start(started, deadline)
+    }
+
+    /// Takes note of how a start went.
+    fn note_start(
+        &self,
+        started: Result<Instance, GuestFault>,
+        deadline: Option<Instant>,
+    ) -> Result<Instance, GuestFault> {
         self.counters.started(started.is_ok());
         match &started {
             Ok(_) => {
                 let mut state = self.state.lock();
                 (state.failures, state.pause) = (0, None);
             }
-            Err(GuestFault::Deadline) if is_late() => {}
+            Err(GuestFault::Deadline) if is_past(deadline) => {}
             Err(why) => return Err(self.note_failure(why)),
         }
         started
@@ -297,12 +346,27 @@ impl Evict for Pool {
     }
 }
 
+fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
 // === impl Lease ===
 
 impl Lease<'_> {
     /// The instance, which is there once the lease is checked out.
     pub(crate) fn instance(&mut self) -> Option<&mut Instance> {
         self.instance.as_deref_mut()
+    }
+
+    /// Drops the instance, and keeps the right to start another.
+    pub(crate) fn empty(&mut self) {
+        self.instance = None;
+    }
+
+    /// The same lease, wherever it goes.
+    pub(crate) fn owned(mut self) -> Lease<'static> {
+        let pool = self.pool.take().map(Keeper::owned);
+        Lease { pool, instance: self.instance.take(), is_extra: self.is_extra, is_sound: self.is_sound }
     }
 
     /// Says that the instance is as good as before.
@@ -344,7 +408,11 @@ impl Drop for Lease<'_> {
 // === impl Keeper ===
 
 impl Keeper<'_> {
-    fn pool(&self) -> &Arc<Pool> {
+    pub(crate) fn owned(self) -> Keeper<'static> {
+        Keeper::Owned(self.pool().clone())
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
         match self {
             Self::Borrowed(pool) => pool,
             Self::Owned(pool) => pool,

@@ -29,7 +29,7 @@ use crate::fault::GuestFault;
 use crate::guest::{LoadError, LoadOptions};
 use crate::instance::{Blueprint, Instance};
 use crate::limits::Limits;
-use crate::state::{Asked, Turn};
+use crate::state::{Asked, Turn, Way};
 use crate::suspicion::Suspicions;
 
 /// How a guest is primed.
@@ -173,7 +173,7 @@ impl Subject {
             false => input.clone(),
         };
         let mut asked = Some(Asked { method: method.into(), input, host: None });
-        let turn = Turn { deadline: Some(self.until), longest: call_time, slot: None };
+        let turn = Turn { deadline: Some(self.until), longest: call_time, way: Way::Fiber(None) };
         let result = instance.call(&self.blueprint, &mut asked, turn).await.result?;
         if self.abi.envelope {
             envelope::decode(result)?;

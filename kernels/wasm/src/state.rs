@@ -49,7 +49,15 @@ pub(crate) struct Asked {
 pub(crate) struct Turn {
     pub(crate) deadline: Option<Instant>,
     pub(crate) longest: Duration,
-    pub(crate) slot: Option<Slot>,
+    pub(crate) way: Way,
+}
+
+/// How a turn runs.
+pub(crate) enum Way {
+    /// On a fiber: it gives way at a tick. The slot is for whoever is suspect.
+    Fiber(Option<Slot>),
+    /// On the thread's own stack: it is ousted where it would have to give way.
+    InPlace,
 }
 
 #[derive(Clone, Copy)]
@@ -82,11 +90,12 @@ impl State {
     /// Begins a call, and takes what is asked in it; nothing is while the instance starts.
     pub(crate) fn begin(&mut self, asked: &mut Option<Asked>, turn: Turn) {
         self.meter.begin();
-        self.pace.begin(turn.deadline, turn.longest, turn.slot);
+        let may_be_ousted = matches!(turn.way, Way::InPlace);
+        self.pace.begin(turn);
         let call = &mut self.call;
         call.asked = asked.take();
         call.output = None;
-        call.stdio.begin();
+        call.stdio.begin(may_be_ousted);
         call.okra_calls.left = call.okra_calls.limit;
         call.wasi_calls.left = call.wasi_calls.limit;
     }
@@ -95,6 +104,13 @@ impl State {
     pub(crate) fn end(&mut self) -> bool {
         self.call.stdio.end();
         self.pace.end()
+    }
+
+    /// Ends a call that was ousted, as if it had never been: it is made again. Gives back what was asked.
+    pub(crate) fn abandon(&mut self) -> Option<Asked> {
+        self.call.stdio.abandon();
+        self.pace.end();
+        self.call.asked.take()
     }
 
     /// The guest's memory and the state, both to be written.

@@ -88,7 +88,7 @@ const OFFERED: &[&str] = &[
     "fd_filestat_get",
     "fd_read",
     "fd_write",
-    "poll_oneoff",
+    poll::NAME,
     "proc_exit",
     "random_get",
     "sched_yield",
@@ -122,6 +122,11 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// Whether the interface has a function of this name.
 pub(crate) fn offers(name: &str) -> bool {
     REFUSED.iter().any(|(refused, ..)| *refused == name) || OFFERED.contains(&name)
+}
+
+/// Whether the function of this name may wait.
+pub(crate) fn waits(name: &str) -> bool {
+    name == poll::NAME
 }
 
 fn signature(engine: &Engine, parameters: Parameters) -> FuncType {

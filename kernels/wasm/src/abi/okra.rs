@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use wasmtime::{Caller, Engine, Extern, Func, Linker, Module, ModuleExport, Store, TypedFunc};
+use wasmtime::{Caller, Engine, Extern, Func, Instance, Linker, Module, ModuleExport, Store, TypedFunc};
 
 use crate::fault::GuestFault;
 use crate::state::State;
@@ -74,15 +74,38 @@ impl Driver {
         store: &mut Store<State>,
         guest: Exports,
     ) -> wasmtime::Result<TypedFunc<(u32, u32), ()>> {
+        let imports = self.imports(store, guest)?;
+        let driver = Instance::new_async(&mut *store, &self.module, &imports).await?;
+        self.entry(store, driver)
+    }
+
+    /// Connects the driver with a guest that never waits for its host.
+    pub(crate) fn connect_in_place(
+        &self,
+        store: &mut Store<State>,
+        guest: Exports,
+    ) -> wasmtime::Result<TypedFunc<(u32, u32), ()>> {
+        let imports = self.imports(store, guest)?;
+        let driver = Instance::new(&mut *store, &self.module, &imports)?;
+        self.entry(store, driver)
+    }
+
+    fn imports(&self, store: &mut Store<State>, guest: Exports) -> wasmtime::Result<[Extern; 5]> {
         let mut host = |name| self.host.get(&mut *store, "host", name);
-        let imports: [Extern; 5] = [
+        Ok([
             guest.allocate.into(),
             guest.deallocate.into(),
             guest.handle_request.into(),
             host("put")?,
             host("take")?,
-        ];
-        let driver = wasmtime::Instance::new_async(&mut *store, &self.module, &imports).await?;
+        ])
+    }
+
+    fn entry(
+        &self,
+        store: &mut Store<State>,
+        driver: Instance,
+    ) -> wasmtime::Result<TypedFunc<(u32, u32), ()>> {
         let call = driver.get_module_export(&mut *store, &self.call).and_then(Extern::into_func);
         call.ok_or(NO_CALL)?.typed(&*store)
     }

@@ -118,8 +118,11 @@ impl Engine {
         let abi = options.abi;
         let module = self.compiled(task).await.map_err(LoadError::Compile)?;
         let imports_host = module.imports().any(|import| import.module() == host::MODULE);
+        let waits = imports_host || module.imports().any(|import| wasi::waits(import.name()));
         let blueprint = self.blueprint(&module, options)?;
-        let guest = Guest(Arc::new(Inner::new(Pool::new(blueprint), abi, imports_host)));
+        // A command has an instance of its own for each call, and writes its result where others write their log.
+        let runs_in_place = blueprint.entry == Entry::HandleRequest && !waits;
+        let guest = Guest(Arc::new(Inner::new(Pool::new(blueprint), abi, imports_host, runs_in_place)));
         guest.warm().await.map_err(LoadError::Start)?;
         Ok(guest)
     }

@@ -1,9 +1,10 @@
 //! What a guest has done so far.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::fault::GuestFault;
-use crate::pool::Census;
+use crate::pool::{Census, Keeper, Pool};
 
 /// What a guest has done so far, and what its instances do now. Every call that began is in exactly one
 /// of `running`, `completed`, `guest_errors`, `traps`, `exhausted`, `deadlines`, `cancelled` and `refused`,
@@ -63,16 +64,11 @@ pub(crate) struct Counters {
 }
 
 /// A call that has begun and is counted once, however it ends.
-pub(crate) struct Counting<'a>(Option<&'a Counters>);
+pub(crate) struct Counting<'a>(Option<Keeper<'a>>);
 
 // === impl Counters ===
 
 impl Counters {
-    pub(crate) fn begin(&self) -> Counting<'_> {
-        add(&self.calls);
-        Counting(Some(self))
-    }
-
     pub(crate) fn started(&self, well: bool) {
         add(if well { &self.starts } else { &self.failed_starts });
     }
@@ -140,10 +136,21 @@ impl Counters {
 
 // === impl Counting ===
 
-impl Counting<'_> {
+impl<'a> Counting<'a> {
+    pub(crate) fn begin(pool: &'a Arc<Pool>) -> Self {
+        add(&pool.counters.calls);
+        Self(Some(Keeper::Borrowed(pool)))
+    }
+
+    /// The same count, wherever it goes.
+    pub(crate) fn owned(mut self) -> Counting<'static> {
+        Counting(self.0.take().map(Keeper::owned))
+    }
+
     /// The call has ended.
     pub(crate) fn end(mut self, fault: Option<&GuestFault>) {
-        if let Some(counters) = self.0.take() {
+        if let Some(keeper) = self.0.take() {
+            let counters = &keeper.pool().counters;
             add(fault.map_or(&counters.completed, |fault| counters.of(fault)));
         }
     }
@@ -151,8 +158,8 @@ impl Counting<'_> {
 
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
-        if let Some(counters) = self.0.take() {
-            add(&counters.cancelled);
+        if let Some(keeper) = self.0.take() {
+            add(&keeper.pool().counters.cancelled);
         }
     }
 }

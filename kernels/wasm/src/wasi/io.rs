@@ -21,7 +21,12 @@ pub(crate) struct Stdio {
     lines_left: u32,
     /// Lines that were not logged, because there were too many.
     dropped: u32,
+    /// The lines of a call that may have to be made again: nobody hears of them before it has ended.
+    held: Option<Vec<Held>>,
 }
+
+/// A line for the log: of which stream, and its text.
+type Held = (&'static str, String);
 
 /// Where standard output goes.
 #[derive(Debug, Default)]
@@ -164,11 +169,13 @@ impl Stdio {
             line_limit,
             lines_left: line_limit,
             dropped: 0,
+            held: None,
         }
     }
 
-    /// Begins a call.
-    pub(crate) fn begin(&mut self) {
+    /// Begins a call, and says whether it may be abandoned.
+    pub(crate) fn begin(&mut self, may_be_abandoned: bool) {
+        self.held = may_be_abandoned.then(Vec::new);
         self.stdout = Stdout::Log;
         self.lines_left = self.line_limit;
         self.dropped = 0;
@@ -192,6 +199,9 @@ impl Stdio {
     pub(crate) fn end(&mut self) {
         self.flush(1);
         self.flush(2);
+        for (stream, text) in self.held.take().into_iter().flatten() {
+            self.tell(stream, &text);
+        }
         if !self.stdin.is_empty() {
             self.stdin = Bytes::new();
         }
@@ -202,6 +212,12 @@ impl Stdio {
                 "the guest logs too much; lines dropped"
             );
         }
+    }
+
+    /// Ends a call that is made again: nothing of it was heard, and nothing will be.
+    pub(crate) fn abandon(&mut self) {
+        self.held = None;
+        (self.out, self.err) = (Line::default(), Line::default());
     }
 
     /// Logs an entry of the guest's own making.
@@ -255,9 +271,18 @@ impl Stdio {
             return;
         };
         self.lines_left = left;
-        let text = clean(&String::from_utf8_lossy(&bytes));
-        let cut = if is_cut { "…" } else { "" };
-        tracing::info!(target: "okra::guest", guest = &*self.guest, stream, "{text}{cut}");
+        let mut text = clean(&String::from_utf8_lossy(&bytes));
+        if is_cut {
+            text.push('…');
+        }
+        match &mut self.held {
+            Some(held) => held.push((stream, text)),
+            None => self.tell(stream, &text),
+        }
+    }
+
+    fn tell(&self, stream: &str, text: &str) {
+        tracing::info!(target: "okra::guest", guest = &*self.guest, stream, "{text}");
     }
 }
 
@@ -274,7 +299,7 @@ mod tests {
     #[test]
     fn output_is_cut_into_lines_and_bounded() {
         let mut stdio = Stdio::new(&"guest".into(), 2);
-        stdio.begin();
+        stdio.begin(false);
         stdio.write(2, b"one\ntwo").unwrap();
         assert_eq!((stdio.lines_left, &stdio.err.bytes[..]), (1, &b"two"[..]));
         stdio.write(2, &vec![b'x'; LOG_LINE_BYTES * 3]).unwrap();
@@ -284,15 +309,34 @@ mod tests {
         assert_eq!((stdio.lines_left, stdio.dropped), (0, 1));
         stdio.end();
         assert_eq!(stdio.dropped, 2);
-        stdio.begin();
+        stdio.begin(false);
         assert_eq!((stdio.lines_left, stdio.dropped), (2, 0));
         assert!(stdio.err.bytes.is_empty());
     }
 
     #[test]
+    fn lines_of_a_call_that_may_be_abandoned_are_held_back_till_it_ends() {
+        let mut stdio = Stdio::new(&"guest".into(), 2);
+        stdio.begin(true);
+        stdio.write(2, b"one\ntwo\nthree\nrest").unwrap();
+        let held = stdio.held.as_ref().unwrap();
+        assert_eq!(
+            held,
+            &[("stderr", "one".to_owned()), ("stderr", "two".to_owned())],
+            "no more than the limit"
+        );
+        stdio.abandon();
+        assert!(stdio.held.is_none() && stdio.err.bytes.is_empty());
+        stdio.begin(true);
+        stdio.write(1, b"one").unwrap();
+        stdio.end();
+        assert!(stdio.held.is_none() && stdio.out.bytes.is_empty());
+    }
+
+    #[test]
     fn a_commands_output_is_its_result_up_to_a_limit() {
         let mut stdio = Stdio::new(&"guest".into(), 2);
-        stdio.begin();
+        stdio.begin(false);
         stdio.connect(Bytes::new(), 4);
         stdio.write(1, b"abc").unwrap();
         stdio.write(2, b"log\n").unwrap();

@@ -8,6 +8,9 @@ use super::{MODULE, errno, load_u32, store, time};
 use crate::host::sleep;
 use crate::state::State;
 
+/// The name of the function.
+pub(super) const NAME: &str = "poll_oneoff";
+
 /// One thing a guest waits for.
 struct Subscription {
     user_data: [u8; 8],
@@ -34,7 +37,7 @@ const ABSOLUTE: u8 = 1;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     type Arguments = (u32, u32, u32, u32);
-    linker.func_wrap_async(MODULE, "poll_oneoff", |caller, arguments: Arguments| {
+    linker.func_wrap_async(MODULE, NAME, |caller, arguments: Arguments| {
         Box::new(poll_oneoff(caller, arguments))
     })?;
     Ok(())

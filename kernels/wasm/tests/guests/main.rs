@@ -5,6 +5,7 @@
 mod abi;
 mod attackers;
 mod code;
+mod in_place;
 mod loading;
 mod pool;
 mod primed;
