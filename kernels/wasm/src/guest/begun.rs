@@ -23,10 +23,6 @@ use crate::state::{Turn, Way};
 /// A call that has begun.
 #[derive(Debug)]
 #[must_use = "a call that waits is given up when it is dropped"]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would cost each call that waits what it saves a short move"
-)]
 pub enum Begun {
     /// It has ended already.
     Ended(Result<Reply, GuestFault>),
