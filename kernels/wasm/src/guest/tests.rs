@@ -31,6 +31,30 @@ async fn instances_that_nobody_needs_are_dropped_but_for_those_kept_ready() {
     assert_eq!(guest.call(Call::new("m", "x")).await.unwrap().payload, "x");
 }
 
+#[tokio::test]
+async fn a_start_that_overruns_in_place_is_made_again() {
+    let echo =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/echo/echo.wat")).unwrap();
+    let slow = "(func (export \"_initialize\") (local $left i32) (local.set $left (i32.const 200000000))
+      (loop $count (br_if $count (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))";
+    let text = format!("{}{slow})", echo.trim_end().strip_suffix(')').unwrap());
+    let engine = Engine::new(EngineOptions { max_instances: 8, ..EngineOptions::default() }).unwrap();
+    let options = LoadOptions { name: "s".into(), abi: Abi::default(), limits: Limits::default() };
+    let guest = engine.load(wat::parse_str(text).unwrap(), options).await.unwrap();
+    let starts = &guest.0.pool.suspicions.starts;
+    while starts.is_roused() {
+        starts.allay();
+    }
+    let Begun::Waits(rest) = guest.begin(Call { isolation: Isolation::Fresh, ..Call::new("m", "x") }) else {
+        panic!("it has ended")
+    };
+    assert!(starts.is_roused());
+    assert_eq!((guest.stats().live, engine.live_instances()), (1, 0), "it keeps its place alone");
+    assert_eq!(rest.end().await.unwrap().payload, "x");
+    let stats = guest.stats();
+    assert_eq!((stats.calls, stats.completed, stats.starts, stats.live), (1, 1, 2, 0), "{stats:?}");
+}
+
 /// Echoes, but for the method `loop`, and counts for some milliseconds before each of many naps for `naps`.
 const MOODY: &str = "
   (func (export \"handle_request\") (param $method i32) (param $method_len i32) (param $input i32) (param $len i32)
