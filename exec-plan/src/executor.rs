@@ -71,13 +71,22 @@ pub trait Offload: Send + Sync {
     /// Gives the job back if no thread is to be had; it then runs where it is.
     fn offload(&self, job: Job) -> Result<(), Job>;
 
-    /// A node that blocks begins on the calling thread, and ends when what is returned is dropped there.
-    /// Whoever wants to know which nodes occupy threads for long overrides this.
-    fn blocks(&self, plan: &ExecPlan, node: &Arc<str>) -> Option<Box<dyn Any>> {
-        let (_, _) = (plan, node);
+    /// A node that blocks begins on the calling thread. Whoever wants to know which nodes occupy threads for long
+    /// gives a ticket, and gets it back when the node has [ended](Self::ended).
+    fn blocks(&self, plan: &ExecPlan, node: &Arc<str>, since: Instant) -> Option<BlockingTicket> {
+        let (_, _, _) = (plan, node, since);
         None
     }
+
+    /// The node of this ticket has ended.
+    fn ended(&self, ticket: BlockingTicket, now: Instant) {
+        let (_, _) = (ticket, now);
+    }
 }
+
+/// Stands for a node that blocks, with whoever gave the ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockingTicket(pub usize);
 
 /// No other threads: every node runs where its run does.
 #[derive(Clone, Copy, Debug, Default)]
@@ -259,8 +268,13 @@ impl Offload for NoOffload {
 
 /// Fails once the deadline has passed. The clock is read only if there is one.
 fn check_time(cx: &RequestContext) -> Result<(), Fault> {
+    cx.deadline().map_or(Ok(()), |_| check_time_at(cx, Instant::now()))
+}
+
+/// Fails if the deadline has passed by `now`.
+fn check_time_at(cx: &RequestContext, now: Instant) -> Result<(), Fault> {
     match cx.deadline() {
-        Some(deadline) if Instant::now() >= deadline => Err(deadline_fault()),
+        Some(deadline) if now >= deadline => Err(deadline_fault()),
         _ => Ok(()),
     }
 }

@@ -36,7 +36,7 @@ pub use crate::context::{
 };
 pub use crate::diagnostic::{GraphError, GraphErrorCode, GraphErrors, RelatedPlace};
 pub use crate::document::GRAPH_SCHEMA;
-pub use crate::executor::{Executor, Job, NoOffload, Offload, RunError, RunOutputs};
+pub use crate::executor::{BlockingTicket, Executor, Job, NoOffload, Offload, RunError, RunOutputs};
 pub use crate::explain::{Explain, ExplainFeed, ExplainNode};
 pub use crate::fault::{Code, Fault, UnknownCode};
 pub use crate::identity::{ContentHash, GraphName, InvalidGraphName, InvalidHash, InvalidVersion, Version};

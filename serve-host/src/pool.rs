@@ -16,7 +16,6 @@ pub mod bed;
 pub(crate) mod overlong;
 pub(crate) mod turn;
 
-use std::any::Any;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,7 +26,7 @@ use std::{io, thread};
 
 use async_task::Runnable;
 use crossbeam::queue::ArrayQueue;
-use exec_plan::{ExecPlan, Job, Offload};
+use exec_plan::{BlockingTicket, ExecPlan, Job, Offload};
 use tokio::runtime::Runtime;
 
 use self::bed::Bed;
@@ -210,8 +209,12 @@ impl Offload for PoolOffload {
         Ok(())
     }
 
-    fn blocks(&self, plan: &ExecPlan, node: &Arc<str>) -> Option<Box<dyn Any>> {
-        Some(self.overlong.begin(plan, node))
+    fn blocks(&self, plan: &ExecPlan, node: &Arc<str>, since: Instant) -> Option<BlockingTicket> {
+        Some(self.overlong.begin(plan, node, since))
+    }
+
+    fn ended(&self, ticket: BlockingTicket, now: Instant) {
+        self.overlong.end(ticket, now);
     }
 }
 

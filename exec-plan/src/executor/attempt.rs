@@ -15,7 +15,7 @@ use serde_json::json;
 use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Offload, cancelled_fault, check_time, check_types, panic_fault};
+use super::{BlockingTicket, Offload, cancelled_fault, check_time, check_types, panic_fault};
 use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
 use crate::kernel::{AsyncKernel, Begun, Body, Kernel};
@@ -38,8 +38,44 @@ pub(super) struct Run<'a> {
     pub(super) alone: bool,
 }
 
+/// A node that blocks this thread, for whoever watches those. It has ended when this is dropped.
+pub(super) struct Blocks<'a> {
+    offload: &'a dyn Offload,
+    ticket: Option<BlockingTicket>,
+}
+
 /// How a node ended, and with which outputs.
 pub(super) type NodeResult = Result<(Outputs, NodeEnd), Fault>;
+
+// === impl Blocks ===
+
+impl<'a> Blocks<'a> {
+    pub(super) fn begin(plan: &ExecPlan, op: &Op, cx: &'a RequestContext, now: Instant) -> Self {
+        let offload = cx.offload();
+        Self { offload, ticket: offload.blocks(plan, &op.id, now) }
+    }
+
+    /// Says that it has ended; gives the time.
+    pub(super) fn end(mut self) -> Instant {
+        let now = Instant::now();
+        self.tell(now);
+        now
+    }
+
+    fn tell(&mut self, now: Instant) {
+        if let Some(ticket) = self.ticket.take() {
+            self.offload.ended(ticket, now);
+        }
+    }
+}
+
+impl Drop for Blocks<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.tell(Instant::now());
+        }
+    }
+}
 
 /// Runs a node until it succeeds, falls back, or has failed for good.
 pub(super) async fn run_node(run: Run<'_>, index: usize, inputs: Inputs) -> NodeResult {
@@ -176,7 +212,7 @@ fn run_here(
 ) -> Result<Outputs, Fault> {
     let targets = &plan.targets_of(op)[..op.ports.outputs.len()];
     let _blocks = match &op.body {
-        Body::Blocking(_) => cx.offload().blocks(plan, &op.id),
+        Body::Blocking(_) => Some(Blocks::begin(plan, op, cx, Instant::now())),
         Body::Inline(_) | Body::Async(_) => None,
     };
     catch_unwind(AssertUnwindSafe(|| run_owned(kernel, inputs, targets, cx)))

@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::{RunError, attempt, cancelled_fault, check_time, check_types, emit, may_run, panic_fault};
+use super::attempt::Blocks;
+use super::{RunError, attempt, cancelled_fault, check_time_at, check_types, emit, may_run, panic_fault};
 use crate::context::RequestContext;
 use crate::fault::{Code, Fault};
 use crate::kernel::Body;
@@ -161,11 +162,12 @@ fn step_with_care(plan: &ExecPlan, cx: &RequestContext, op: &Op, ports: &mut Por
             kernel.run(ports, cx)
         }
         Body::Blocking(kernel) => {
-            check_time(cx)?;
+            let begun = Instant::now();
+            check_time_at(cx, begun)?;
             check_types(op, ports)?;
-            let _blocks = cx.offload().blocks(plan, &op.id);
+            let blocks = Blocks::begin(plan, op, cx, begun);
             kernel.run(ports, cx)?;
-            check_time(cx)
+            check_time_at(cx, blocks.end())
         }
         Body::Async(_) => Err(Fault::new(Code::Internal, "a waiting kernel cannot run in place")),
     }

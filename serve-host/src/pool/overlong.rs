@@ -2,13 +2,18 @@
 //!
 //! Nothing is stopped, for a thread cannot be: who reads the name can move the node's work elsewhere or
 //! give the pool more threads. Names are graphs and nodes that were published, never what a caller sent.
+//!
+//! Each thread writes down what it does in a shard that few others use, so that short nodes do not wait for
+//! each other to be watched.
 
-use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use exec_plan::ExecPlan;
+use crossbeam::utils::CachePadded;
+use exec_plan::{BlockingTicket, ExecPlan};
 use parking_lot::Mutex;
 
 use crate::logs::paced::PacedCount;
@@ -17,16 +22,14 @@ use crate::logs::paced::PacedCount;
 #[derive(Debug)]
 pub(crate) struct Overlong {
     alarm: Duration,
-    table: Mutex<Table>,
+    /// What blocks now: as many places as there were ever nodes at a time.
+    running: [CachePadded<Mutex<Vec<Option<Blocking>>>>; SHARDS],
+    counts: Mutex<Counts>,
     lines: PacedCount,
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    next: u64,
-    running: HashMap<u64, Blocking>,
-    counts: BTreeMap<(Arc<str>, Arc<str>), u64>,
-}
+/// How often each node of each plan was overlong.
+type Counts = BTreeMap<(Arc<str>, Arc<str>), u64>;
 
 /// A node that blocks now.
 #[derive(Debug)]
@@ -37,18 +40,13 @@ struct Blocking {
     counted: bool,
 }
 
-/// Takes a node off the table when it has ended.
-struct Running {
-    watch: Arc<Overlong>,
-    number: u64,
-}
-
 // === impl Overlong ===
 
 impl Overlong {
     /// A watch that counts what blocks for longer than `alarm`.
     pub(crate) fn new(alarm: Duration) -> Arc<Self> {
-        Arc::new(Self { alarm, table: Mutex::default(), lines: PacedCount::default() })
+        let running = std::array::from_fn(|_| CachePadded::default());
+        Arc::new(Self { alarm, running, counts: Mutex::default(), lines: PacedCount::default() })
     }
 
     /// How often to look.
@@ -56,44 +54,59 @@ impl Overlong {
         (self.alarm / 4).clamp(BRISK, LEISURELY)
     }
 
-    /// A node begins to block; it ends when what is returned is dropped.
-    pub(crate) fn begin(self: &Arc<Self>, plan: &ExecPlan, node: &Arc<str>) -> Box<dyn Any> {
-        self.enter(plan.label().clone(), node.clone(), Instant::now())
+    /// A node begins to block.
+    pub(crate) fn begin(&self, plan: &ExecPlan, node: &Arc<str>, since: Instant) -> BlockingTicket {
+        self.enter(plan.label().clone(), node.clone(), since)
+    }
+
+    /// The node of this ticket has ended. It may have been overlong and over between two looks.
+    pub(crate) fn end(&self, BlockingTicket(number): BlockingTicket, now: Instant) {
+        let mut running = self.running[number % SHARDS].lock();
+        let blocking = running.get_mut(number / SHARDS).and_then(Option::take);
+        drop(running);
+        if let Some(mut blocking) = blocking {
+            self.weigh(&mut blocking, now);
+        }
     }
 
     /// Counts and names what has become overlong by `now`.
     pub(crate) fn look(&self, now: Instant) {
-        let mut table = self.table.lock();
-        let Table { running, counts, .. } = &mut *table;
-        for blocking in running.values_mut().filter(|blocking| !blocking.counted) {
-            let elapsed = now.saturating_duration_since(blocking.since);
-            if elapsed >= self.alarm {
-                blocking.counted = true;
-                self.count(counts, blocking, elapsed);
+        for shard in &self.running {
+            for blocking in shard.lock().iter_mut().flatten() {
+                self.weigh(blocking, now);
             }
         }
     }
 
     /// How often each node of each plan was overlong.
     pub(crate) fn counts(&self) -> Vec<(Arc<str>, Arc<str>, u64)> {
-        let table = self.table.lock();
-        table.counts.iter().map(|((graph, node), count)| (graph.clone(), node.clone(), *count)).collect()
+        let counts = self.counts.lock();
+        counts.iter().map(|((graph, node), count)| (graph.clone(), node.clone(), *count)).collect()
     }
 
-    fn enter(self: &Arc<Self>, graph: Arc<str>, node: Arc<str>, since: Instant) -> Box<dyn Any> {
-        let mut table = self.table.lock();
-        let number = table.next;
-        table.next += 1;
-        table.running.insert(number, Blocking { graph, node, since, counted: false });
-        Box::new(Running { watch: self.clone(), number })
+    fn enter(&self, graph: Arc<str>, node: Arc<str>, since: Instant) -> BlockingTicket {
+        let shard = shard_of_this_thread();
+        let blocking = Some(Blocking { graph, node, since, counted: false });
+        let mut running = self.running[shard].lock();
+        let place = running.iter().position(Option::is_none).unwrap_or(running.len());
+        match running.get_mut(place) {
+            Some(free) => *free = blocking,
+            None => running.push(blocking),
+        }
+        BlockingTicket(place * SHARDS + shard)
     }
 
-    fn count(
-        &self,
-        counts: &mut BTreeMap<(Arc<str>, Arc<str>), u64>,
-        blocking: &Blocking,
-        elapsed: Duration,
-    ) {
+    /// Counts a node once, if it is overlong.
+    fn weigh(&self, blocking: &mut Blocking, now: Instant) {
+        let elapsed = now.saturating_duration_since(blocking.since);
+        if !blocking.counted && elapsed >= self.alarm {
+            blocking.counted = true;
+            self.count(blocking, elapsed);
+        }
+    }
+
+    fn count(&self, blocking: &Blocking, elapsed: Duration) {
+        let mut counts = self.counts.lock();
         let key = (blocking.graph.clone(), blocking.node.clone());
         if counts.len() < MOST_NAMES || counts.contains_key(&key) {
             *counts.entry(key).or_default() += 1;
@@ -108,17 +121,21 @@ impl Overlong {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut table = self.watch.table.lock();
-        let Some(blocking) = table.running.remove(&self.number) else { return };
-        let elapsed = blocking.since.elapsed();
-        // It may have been overlong and over between two looks.
-        if !blocking.counted && elapsed >= self.watch.alarm {
-            self.watch.count(&mut table.counts, &blocking, elapsed);
-        }
+/// The shard of the calling thread.
+fn shard_of_this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<Option<usize>> = const { Cell::new(None) };
     }
+    MINE.get().unwrap_or_else(|| {
+        let mine = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        MINE.set(Some(mine));
+        mine
+    })
 }
+
+/// Threads beyond share one.
+const SHARDS: usize = 16;
 
 /// Nodes with a count of their own; all others share one.
 const MOST_NAMES: usize = 1024;
@@ -146,29 +163,31 @@ mod tests {
         let now = Instant::now();
         let long = watch.enter("shop@1".into(), "hash".into(), now);
         let short = watch.enter("shop@1".into(), "read".into(), now);
-        drop(short);
+        watch.end(short, now + Duration::from_secs(1));
         watch.look(now + Duration::from_secs(59));
         assert_eq!(names(&watch), []);
         for _ in 0..2 {
             watch.look(now + Duration::from_secs(61));
         }
-        drop(long);
+        watch.end(long, now + Duration::from_secs(62));
         assert_eq!(names(&watch), [("shop@1".to_owned(), "hash".to_owned(), 1)]);
-        assert!(watch.table.lock().running.is_empty());
+        assert!(watch.running.iter().all(|shard| shard.lock().iter().all(Option::is_none)));
     }
 
     #[test]
     fn a_node_that_ends_between_two_looks_is_counted_too() {
         let watch = Overlong::new(Duration::ZERO);
-        drop(watch.enter("shop@1".into(), "hash".into(), Instant::now()));
+        let now = Instant::now();
+        watch.end(watch.enter("shop@1".into(), "hash".into(), now), now);
         assert_eq!(names(&watch), [("shop@1".to_owned(), "hash".to_owned(), 1)]);
     }
 
     #[test]
     fn names_have_a_bound() {
         let watch = Overlong::new(Duration::ZERO);
+        let now = Instant::now();
         for number in 0..2 * MOST_NAMES {
-            drop(watch.enter("g".into(), number.to_string().into(), Instant::now()));
+            watch.end(watch.enter("g".into(), number.to_string().into(), now), now);
         }
         assert_eq!(names(&watch).len(), MOST_NAMES + 1);
     }
