@@ -70,24 +70,21 @@ async fn a_call_that_overruns_in_place_is_made_again_and_counted_once() {
     assert!(matches!(guest.begin(Call::new("short", "?")), Begun::Ended(Ok(_))), "it is no longer");
 }
 
-/// Who waits for nobody and finds the only instance taken is refused: the call that is made again is not.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_call_that_is_made_again_keeps_its_place() {
-    let guest = load_with(&engine(), counter(), one()).await;
-    let long = tokio::spawn({
-        let guest = guest.clone();
-        async move { ask(&guest, "long", "?").await }
-    });
-    while guest.stats().idle > 0 {
-        tokio::task::yield_now().await;
-    }
-    let mut refused = 0;
-    while !long.is_finished() {
-        refused += u32::from(ask(&guest, "short", "?").await == Err(GuestFault::Busy));
-        tokio::task::yield_now().await;
-    }
-    assert!(refused > 0);
-    assert_eq!(long.await.unwrap().unwrap(), "1");
+    let engine = engine();
+    let guest = load_with(&engine, counter(), one()).await;
+    let Begun::Waits(rest) = guest.begin(Call::new("long", "?")) else { panic!("it has ended") };
+    assert_eq!(
+        (guest.stats().live, engine.live_instances()),
+        (1, 0),
+        "the instance is gone, its place is not"
+    );
+    assert_eq!(ask(&guest, "short", "?").await, Err(GuestFault::Busy));
+    assert_eq!(rest.end().await.unwrap().payload, "1");
+    let Begun::Waits(rest) = guest.begin(Call::new("long", "?")) else { panic!("it has ended") };
+    drop(rest);
+    assert_eq!(ask(&guest, "short", "?").await.unwrap(), "2", "a call that is given up takes nothing along");
 }
 
 #[tokio::test]
@@ -99,6 +96,10 @@ async fn a_call_in_place_ends_with_its_deadline_and_within_its_stack() {
     assert!(matches!(ended, Begun::Ended(Err(GuestFault::Deadline))), "{ended:?}");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(ask(&guest, "short", "?").await.unwrap(), "1", "in another instance");
-    let deep = guest.begin(Call::new("deep", "?"));
-    assert!(matches!(deep, Begun::Ended(Err(GuestFault::StackOverflow))), "{deep:?}");
+    // On a busy machine even this may take two ticks.
+    let deep = match guest.begin(Call::new("deep", "?")) {
+        Begun::Ended(result) => result,
+        Begun::Waits(rest) => rest.end().await,
+    };
+    assert_eq!(deep, Err(GuestFault::StackOverflow));
 }
