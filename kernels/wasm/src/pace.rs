@@ -3,8 +3,9 @@
 //! At the first tick a call gives its thread up once, so that short calls pass. From the second on it
 //! needs a slot in the [`Lane`] for each further tick, and waits for one without a thread. At every tick
 //! it ends if its time is up. A slot never outlives the call, and is not held while the guest waits for
-//! its host. A call in place cannot give its thread up: it has the first tick, and is ousted at the second. A call that waits before each tick has its first tick in pieces: once they add up to one, it
-//! needs a slot after each wait. What its host answers at once is no wait.
+//! its host. A call that waits before each tick has its first tick in pieces: once they add up to one, it
+//! needs a slot after each wait. What its host answers at once is no wait. A call in place cannot give its
+//! thread up: it has the first tick, and is ousted at the second.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -170,11 +171,12 @@ impl Pace {
                 Seat::InPlace | Seat::Ousted => UpdateDeadline::Continue(1),
             });
         }
-        self.suspicion.rouse();
         if self.seat != Seat::Fiber {
+            self.suspicion.oust();
             self.seat = Seat::Ousted;
             return Ok(UpdateDeadline::Interrupt);
         }
+        self.suspicion.rouse();
         self.pause();
         (self.is_due, self.may_hold) = (true, true);
         let (lane, slot) = (self.lane.clone(), self.slot.clone());

@@ -149,7 +149,7 @@ impl Pool {
         lease: &mut Lease<'_>,
         deadline: Option<Instant>,
     ) -> Result<bool, GuestFault> {
-        if self.suspicions.starts.is_roused() || self.check_pause().is_err() {
+        if !self.suspicions.starts.lets_in_place() || self.check_pause().is_err() {
             return Ok(false);
         }
         let Some(claim) = self.blueprint.engine.0.budget.try_claim() else { return Ok(false) };

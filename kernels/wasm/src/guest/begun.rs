@@ -71,7 +71,7 @@ impl Guest {
     /// Serves a call in place, if nothing stands against it.
     fn attempt(&self, call: &mut Call) -> Attempt {
         let may = self.0.runs_in_place && !call.nested;
-        if !may || self.0.pool.suspicions.calls.is_roused() {
+        if !may || !self.0.pool.suspicions.calls.lets_in_place() {
             return Attempt::NotMade(None);
         }
         let remembered = self.respell(call);

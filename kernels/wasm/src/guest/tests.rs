@@ -42,7 +42,7 @@ async fn a_start_that_overruns_in_place_is_made_again() {
     let options = LoadOptions { name: "s".into(), abi: Abi::default(), limits: Limits::default() };
     let guest = engine.load(wat::parse_str(text).unwrap(), options).await.unwrap();
     let starts = &guest.0.pool.suspicions.starts;
-    while starts.is_roused() {
+    while !starts.lets_in_place() {
         starts.allay();
     }
     let Begun::Waits(rest) = guest.begin(Call { isolation: Isolation::Fresh, ..Call::new("m", "x") }) else {
