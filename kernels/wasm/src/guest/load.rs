@@ -113,10 +113,31 @@ impl Engine {
         self.load_task(Task::Primed(Box::new(job)), options).await
     }
 
+    /// Loads a guest from the code that an earlier engine kept under this digest: that of the module, or of the module
+    /// and its priming. `None` if there is none, or none that is whole; the guest is to be loaded anew then.
+    ///
+    /// Whoever remembers the digest saves the time of taking it, which is most of the time that a load from the
+    /// cache takes. It is believed: it has to come from where only this program writes.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub async fn load_kept(&self, code: [u8; 32], options: LoadOptions) -> Result<Option<Guest>, LoadError> {
+        let kept = self.0.cache.as_ref().and_then(|cache| cache.find(&self.0.wasm, code.into()));
+        match kept {
+            Some(module) => self.start(module, options).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn load_task(&self, task: Task, options: LoadOptions) -> Result<Guest, LoadError> {
+        let module = self.compiled(task).await.map_err(LoadError::Compile)?;
+        self.start(module, options).await
+    }
+
+    /// The guest of a compiled module, with its first instances.
+    async fn start(&self, module: Module, options: LoadOptions) -> Result<Guest, LoadError> {
         self.start_clock().map_err(LoadError::Engine)?;
         let abi = options.abi;
-        let module = self.compiled(task).await.map_err(LoadError::Compile)?;
         let imports_host = module.imports().any(|import| import.module() == host::MODULE);
         let waits = imports_host || module.imports().any(|import| wasi::waits(import.name()));
         let blueprint = self.blueprint(&module, options)?;
