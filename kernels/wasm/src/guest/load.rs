@@ -1,5 +1,6 @@
 //! Loading a guest: everything that can be refused before its first call is refused here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use wasmtime::{ExternType, Linker, Module};
@@ -185,9 +186,10 @@ impl Engine {
         compiled.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The functions of the host, in the forms that this module imports.
-    fn link(&self, module: &Module) -> Result<Linker<State>, LoadError> {
-        let mut linker = self.0.wasi.clone();
+    /// The functions of the host, in the forms that this module imports. A copy of the linker that all guests share
+    /// is made only for a module that imports more than WASI.
+    fn link(&self, module: &Module) -> Result<Cow<'_, Linker<State>>, LoadError> {
+        let mut linker = Cow::Borrowed(&self.0.wasi);
         let (mut linked, mut unknown) = (Vec::new(), Vec::new());
         for import in module.imports() {
             let name = format!("{}.{}", import.module(), import.name());
@@ -202,7 +204,7 @@ impl Engine {
                         // One function in both forms at once is more than a linker can offer.
                         Some(_) => return Err(LoadError::ImportType { name, expected: EXPECTED.to_owned() }),
                         None => {
-                            let added = function.link(&mut linker, import.name(), form);
+                            let added = function.link(linker.to_mut(), import.name(), form);
                             added.map_err(|_| LoadError::UnknownImports(vec![name]))?;
                             linked.push((import.name(), form));
                         }
