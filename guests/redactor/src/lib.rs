@@ -1,7 +1,7 @@
 //! Masks mail addresses and card numbers in a text.
 //!
 //! A service of the size that services have: it does its work with libraries, here for JSON and for patterns.
-//! What is measured of loading guests is measured with this one.
+//! What loading a guest takes is measured with this one.
 
 use std::sync::LazyLock;
 

@@ -164,7 +164,7 @@ async fn fresh(guest: &Guest, rounds: usize) -> anyhow::Result<Spread> {
 /// Microseconds of a load by an engine that was just started, with the compiled code of another one.
 ///
 /// As the host does it: the module's digest is known beforehand, for it stands in the ledger of what is deployed.
-/// From there to a first instance that is ready.
+/// From there to a first instance that is ready; that the host also reads and unpacks the package is not in it.
 async fn restart(cache: &Path, wasm: &[u8], rounds: usize) -> anyhow::Result<Spread> {
     drop(load(&Engine::new(options(Some(cache)))?, "bench", wasm.to_vec(), Payload::Protobuf).await?);
     let digest = *PackageDigest::of(wasm).as_bytes();
