@@ -46,11 +46,15 @@ impl<'p> Recipe<'p> {
         }
     }
 
-    /// Loads it.
+    /// Loads it, by preference from the code that is kept under `code`, which is what [`code`](Self::code) says
+    /// of this package.
     ///
     /// # Errors
     /// Those of the engine.
-    pub(crate) async fn load(self, engine: &Engine) -> Result<Guest, LoadError> {
+    pub(crate) async fn load(self, engine: &Engine, code: &PackageDigest) -> Result<Guest, LoadError> {
+        if let Some(guest) = engine.load_kept(*code.as_bytes(), options(self.package)).await? {
+            return Ok(guest);
+        }
         let (wasm, options) = (self.package.wasm().clone(), options(self.package));
         match self.priming {
             Some(priming) => engine.load_primed(wasm, priming, options).await,

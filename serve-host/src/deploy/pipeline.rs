@@ -234,7 +234,7 @@ async fn load_again(
     let package = Package::read(bytes, limits).map_err(|error| unusable(&error))?;
     let schema = Schema::parse(package.descriptor_bytes().clone()).map_err(|error| unusable(&error))?;
     let recipe = guest::Recipe::of(&package);
-    let guest = recipe.load(&parts.engine).await.map_err(|error| unusable(&error))?;
+    let guest = recipe.load(&parts.engine, &entry.module).await.map_err(|error| unusable(&error))?;
     parts.services.insert(guest::service(&package, schema.clone(), guest));
     parts.schemas.insert_release(&entry.label(), schema);
     Ok(())
@@ -433,7 +433,7 @@ impl Inner {
         let module = recipe.code();
         if is_new {
             progress.begin(if recipe.is_primed() { DeployStep::Prime } else { DeployStep::Compile });
-            let guest: Guest = recipe.load(&self.parts.engine).await.map_err(DeployError::Guest)?;
+            let guest: Guest = recipe.load(&self.parts.engine, &module).await.map_err(DeployError::Guest)?;
             self.parts.services.insert(guest::service(&package, schema.clone(), guest));
         }
         progress.begin(DeployStep::Plan);

@@ -21,7 +21,7 @@ use tests::{documented_graph, eventually};
 
 use crate::counter;
 use crate::goals::{Bound, Finding, Table};
-use crate::load::{Load, Shape};
+use crate::load::{Load, Shape, Wire};
 use crate::measure::{self, Plan};
 use crate::peers::Peer;
 use crate::probes::executor;
@@ -55,7 +55,7 @@ pub(crate) async fn run(rounds: usize) -> anyhow::Result<()> {
         pinnings: vec![true],
     };
     let report = measure::compare(&plan, &Machine::read()).await?;
-    let key = Key { pinned: true, size: 64, shape: CROWD };
+    let key = Key { wire: Wire::Grpc, pinned: true, size: 64, shape: CROWD };
     for (peer, calls, ratio) in [
         (Peer::OkraNative, limits.native_syscalls, limits.native_ratio),
         (Peer::OkraTonic, limits.tonic_syscalls, limits.tonic_ratio),

@@ -1,4 +1,6 @@
 //! One way of driving a server with `h2load`, and what it said.
+//!
+//! An echo is owed in whole: what a server answers is as long as what it was sent, or the run does not count.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,9 +8,10 @@ use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context as _, ensure};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::peers::{message, on_core};
+use crate::peers::{json, message, on_core};
 
 /// Connections, and calls at a time on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,13 +20,26 @@ pub(crate) struct Shape {
     pub(crate) streams: u32,
 }
 
+/// What a server is spoken to with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Wire {
+    /// gRPC.
+    Grpc,
+    /// JSON in a `POST` over HTTP/1.1, which is what Connect makes of a call.
+    Json,
+}
+
 /// A run to be made: how many requests of what bytes in which shape.
 pub(crate) struct Load {
+    wire: Wire,
     size: usize,
     shape: Shape,
     requests: u64,
+    /// The bytes of each request and of its answer.
+    length: u64,
     pinned: bool,
-    frame: NamedTempFile,
+    body: NamedTempFile,
 }
 
 /// What the client saw.
@@ -51,20 +67,67 @@ impl fmt::Display for Shape {
     }
 }
 
+// === impl Wire ===
+
+impl Wire {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "gRPC",
+            Self::Json => "JSON over HTTP/1.1",
+        }
+    }
+
+    /// Whether a client can make calls of this shape: over HTTP/1.1 a connection has one at a time.
+    pub(crate) fn takes(self, shape: Shape) -> bool {
+        match self {
+            Self::Grpc => true,
+            Self::Json => shape.streams == 1,
+        }
+    }
+
+    /// What the client sends, and an echo brings back.
+    fn body(self, size: usize) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::Grpc => {
+                let message = message(size)?;
+                let mut framed = vec![0];
+                framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
+                framed.extend_from_slice(&message);
+                Ok(framed)
+            }
+            Self::Json => json(size),
+        }
+    }
+}
+
 // === impl Load ===
 
 impl Load {
+    /// Calls over gRPC.
     pub(crate) fn new(size: usize, shape: Shape, effort: u32, pinned: bool) -> anyhow::Result<Self> {
-        let message = message(size)?;
-        let mut framed = vec![0];
-        framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
-        framed.extend_from_slice(&message);
-        let frame = NamedTempFile::new()?;
-        std::fs::write(frame.path(), &framed)?;
+        Self::over(Wire::Grpc, size, shape, effort, pinned)
+    }
+
+    /// Calls over either.
+    pub(crate) fn over(
+        wire: Wire,
+        size: usize,
+        shape: Shape,
+        effort: u32,
+        pinned: bool,
+    ) -> anyhow::Result<Self> {
+        let content = wire.body(size)?;
+        let body = NamedTempFile::new()?;
+        std::fs::write(body.path(), &content)?;
         let usual = if shape.connections * shape.streams == 1 { ALONE } else { CROWDED };
         // A whole number for each connection, so that all of them work to the end.
         let each = (usual * u64::from(effort) / 100 / u64::from(shape.connections)).max(1);
-        Ok(Self { size, shape, requests: each * u64::from(shape.connections), pinned, frame })
+        let requests = each * u64::from(shape.connections);
+        Ok(Self { wire, size, shape, requests, length: content.len() as u64, pinned, body })
+    }
+
+    pub(crate) fn wire(&self) -> Wire {
+        self.wire
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -146,18 +209,23 @@ impl Load {
 
     fn arguments(&self, server: SocketAddr, requests: u64) -> Vec<String> {
         let (connections, streams) = (self.shape.connections, self.shape.streams);
-        let frame = self.frame.path().display();
-        [
+        let body = self.body.path().display();
+        let mut arguments = vec![
             format!("-n{requests}"),
             format!("-c{connections}"),
             format!("-m{streams}"),
             "-t1".to_owned(),
-            format!("-d{frame}"),
-            "-Hcontent-type: application/grpc".to_owned(),
-            "-Hte: trailers".to_owned(),
-            format!("http://{server}/echo.Echo/Say"),
-        ]
-        .into()
+            format!("-d{body}"),
+        ];
+        arguments.extend(
+            match self.wire {
+                Wire::Grpc => ["-Hcontent-type: application/grpc", "-Hte: trailers"],
+                Wire::Json => ["-Hcontent-type: application/json", "--h1"],
+            }
+            .map(str::to_owned),
+        );
+        arguments.push(format!("http://{server}/echo.Echo/Say"));
+        arguments
     }
 
     fn finished(&self, client: &mut Command, requests: u64) -> anyhow::Result<String> {
@@ -168,10 +236,10 @@ impl Load {
         Ok(text)
     }
 
-    /// Every request succeeded and brought its whole message back: a gRPC error carries none.
+    /// Every request succeeded and brought its whole message back: an error of either kind has another length.
     fn check(&self, text: &str, requests: u64) -> anyhow::Result<()> {
         ensure!(text.contains(&format!(" {requests} succeeded, 0 failed, 0 errored, 0 timeout")), "{text}");
-        let owed = requests * (self.size as u64 + PREFIX);
+        let owed = requests * self.length;
         ensure!(text.contains(&format!("({owed}) data")), "{owed} bytes of messages are owed:\n{text}");
         Ok(())
     }
@@ -189,5 +257,3 @@ const CROWDED: u64 = 64_000;
 const ALONE: u64 = 8_000;
 /// The core of a pinned client.
 const CLIENT_CORE: usize = 1;
-/// The bytes before a gRPC message.
-const PREFIX: u64 = 5;

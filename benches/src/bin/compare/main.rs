@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Every round drives every server once at every shape, in an order that rotates, with the same bytes
-//! from the same client (`h2load`). The figure to trust is the server's CPU time per request, taken
+//! from the same client (`h2load`). Those that speak gRPC are one comparison; the other is of JSON over HTTP/1.1,
+//! the one way to call both `wasmtime serve` and okra. The figure to trust is the server's CPU time per request, taken
 //! from `/proc/PID/task/*/schedstat`, and of it the ratio within a round: absolute figures and latency
 //! move with whatever else the machine does. `h2load` cannot see a gRPC error, so each server answers
 //! a real call before, each run must bring back every byte it is owed, and okra's own counters must
@@ -56,11 +57,12 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "64,4096")]
     sizes: Vec<usize>,
 
-    /// The servers to compare; the first is what the others are divided by.
+    /// The servers to compare; the first of those that speak gRPC, and of those that speak JSON over HTTP/1.1, is
+    /// what the others are divided by.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "tonic,tonic-raw,tonic-raw-single,grpc-go,grpc-cpp,bare-tonic,bare-native,okra-tonic,okra-native,pooled-tonic,pooled-native,wasm-warm,wasm-fresh"
+        default_value = "tonic,tonic-raw,tonic-raw-single,grpc-go,grpc-cpp,bare-tonic,bare-native,okra-tonic,okra-native,pooled-tonic,pooled-native,wasm-warm,wasm-fresh,wasmtime-fresh,wasmtime-warm,json-fresh,json-warm"
     )]
     servers: Vec<Peer>,
 
@@ -76,7 +78,7 @@ struct Options {
     #[arg(long)]
     goals: bool,
 
-    /// Only these goals, as in `G8,G13`; the servers are compared only for those of G1 to G7.
+    /// Only these goals, as in `G8,G13`; the servers are compared only for those of G1 to G7 and for `serve`.
     #[arg(long, value_delimiter = ',', requires = "goals")]
     only: Vec<String>,
 
@@ -91,6 +93,10 @@ struct Options {
     /// Takes `okra` as it lies beside this program, and builds none.
     #[arg(long)]
     built: bool,
+
+    /// Builds the `wasmtime` command as well, unless it lies there: that takes ten minutes and 1 GB.
+    #[arg(long)]
+    build_wasmtime: bool,
 
     /// Where the samples and the summary go as JSON.
     #[arg(long, default_value = "target/compare.json")]
@@ -144,7 +150,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     let mut report = None;
     if goals::wire::GOALS.into_iter().any(wanted) {
-        let servers = measure::build_foreign(options.servers.clone());
+        let servers = measure::build_foreign(options.servers.clone(), options.build_wasmtime);
         let compared = measure::compare(&options.plan(servers), &machine).await?;
         write!(std::io::stdout(), "{compared}")?;
         if options.goals {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-use crate::load::{Load, Shape};
+use crate::load::{Load, Shape, Wire};
 use crate::machine::{self, Machine};
 use crate::peers::{Peer, Server};
 use crate::say;
@@ -23,10 +23,11 @@ pub(crate) struct Plan {
     pub(crate) pinnings: Vec<bool>,
 }
 
-/// Builds the servers in other languages, and leaves out what cannot be built here.
-pub(crate) fn build_foreign(mut servers: Vec<Peer>) -> Vec<Peer> {
+/// Builds what is built by other compilers than this program, and leaves out what cannot be built here, or
+/// what takes minutes unless `slow`.
+pub(crate) fn build_foreign(mut servers: Vec<Peer>, slow: bool) -> Vec<Peer> {
     servers.retain(|peer| {
-        let Some(Err(error)) = peer.foreign().map(|foreign| foreign.build()) else { return true };
+        let Some(Err(error)) = peer.foreign().map(|foreign| foreign.build(slow)) else { return true };
         say(&format!("LEFT OUT: {} cannot be built on this machine: {error:#}", peer.name()));
         false
     });
@@ -60,29 +61,35 @@ pub(crate) async fn compare(plan: &Plan, machine: &Machine) -> anyhow::Result<Re
             say("pinned: LEFT OUT, it needs two cores");
             continue;
         }
-        measure(plan, pinned, &mut report).await?;
+        for wire in [Wire::Grpc, Wire::Json] {
+            measure(plan, wire, pinned, &mut report).await?;
+        }
     }
     Ok(report)
 }
 
-/// Drives all servers, all running at once, round after round.
-async fn measure(plan: &Plan, pinned: bool, report: &mut Report) -> anyhow::Result<()> {
+/// Drives all servers of a wire, all running at once, round after round.
+async fn measure(plan: &Plan, wire: Wire, pinned: bool, report: &mut Report) -> anyhow::Result<()> {
     let mut servers = Vec::new();
-    for &peer in &plan.servers {
+    for &peer in plan.servers.iter().filter(|peer| peer.wire() == wire) {
         servers.push(Server::start(peer, pinned).await?);
+    }
+    if servers.is_empty() {
+        return Ok(());
     }
     let loads: Vec<_> = plan
         .sizes
         .iter()
         .flat_map(|&size| plan.shapes.iter().map(move |&shape| (size, shape)))
-        .map(|(size, shape)| Load::new(size, shape, plan.effort, pinned))
+        .filter(|&(_, shape)| wire.takes(shape))
+        .map(|(size, shape)| Load::over(wire, size, shape, plan.effort, pinned))
         .collect::<Result<_, _>>()?;
     for server in &servers {
         for &size in &plan.sizes {
             server.check(size).await?;
         }
     }
-    let key = |load: &Load| Key { pinned, size: load.size(), shape: load.shape() };
+    let key = |load: &Load| Key { wire: load.wire(), pinned, size: load.size(), shape: load.shape() };
     for round in 0..plan.rounds {
         for load in &loads {
             let mut order: Vec<_> = (0..servers.len()).collect();
@@ -97,7 +104,7 @@ async fn measure(plan: &Plan, pinned: bool, report: &mut Report) -> anyhow::Resu
             report.add(key(load), samples);
         }
         let cores = if pinned { "pinned" } else { "unpinned" };
-        say(&format!("{cores}, round {} of {}", round + 1, plan.rounds));
+        say(&format!("{}, {cores}, round {} of {}", wire.name(), round + 1, plan.rounds));
     }
     for load in &loads {
         for server in &servers {

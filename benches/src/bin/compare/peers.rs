@@ -5,7 +5,9 @@ mod foreign;
 mod guest;
 mod hold;
 mod plain;
+mod wasmtime;
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -16,10 +18,13 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use serve_host::TransportKind;
 use tests::admin::Stats;
+use tests::http::Http;
 use tests::rpc::{Call, Client};
 use tests::server::{Okra, Serve};
 
 pub(crate) use self::foreign::Foreign;
+use self::guest::Echo;
+use crate::load::Wire;
 
 /// A server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -51,6 +56,15 @@ pub(crate) enum Peer {
     WasmWarm,
     /// The same with an instance of its own for every call.
     WasmFresh,
+    /// `wasmtime serve` as it comes: an instance of its own for every request.
+    WasmtimeFresh,
+    /// The same with instances that serve one request after another.
+    WasmtimeWarm,
+    /// `okra serve` with a deployed package like the component that those two run, with an instance of its own for
+    /// every call.
+    JsonFresh,
+    /// The same, its instances kept warm.
+    JsonWarm,
 }
 
 /// A running server.
@@ -102,14 +116,40 @@ impl Peer {
             Self::PooledNative => "pooled-native",
             Self::WasmWarm => "wasm-warm",
             Self::WasmFresh => "wasm-fresh",
+            Self::WasmtimeFresh => "wasmtime-fresh",
+            Self::WasmtimeWarm => "wasmtime-warm",
+            Self::JsonFresh => "json-fresh",
+            Self::JsonWarm => "json-warm",
         }
     }
 
-    /// The program to be built for it, if it is not written in Rust.
+    /// What its clients speak.
+    pub(crate) fn wire(self) -> Wire {
+        match self {
+            Self::Tonic
+            | Self::TonicRaw
+            | Self::TonicRawSingle
+            | Self::GrpcGo
+            | Self::GrpcCpp
+            | Self::BareTonic
+            | Self::BareNative
+            | Self::OkraTonic
+            | Self::OkraNative
+            | Self::PooledTonic
+            | Self::PooledNative
+            | Self::WasmWarm
+            | Self::WasmFresh => Wire::Grpc,
+            Self::WasmtimeFresh | Self::WasmtimeWarm | Self::JsonFresh | Self::JsonWarm => Wire::Json,
+        }
+    }
+
+    /// What another compiler, or this one for another target, has to build for it.
     pub(crate) fn foreign(self) -> Option<Foreign> {
         match self {
             Self::GrpcGo => Some(Foreign::Go),
             Self::GrpcCpp => Some(Foreign::Cpp),
+            Self::WasmtimeFresh | Self::WasmtimeWarm => Some(Foreign::Wasmtime),
+            Self::JsonFresh | Self::JsonWarm => Some(Foreign::Guest),
             Self::Tonic
             | Self::TonicRaw
             | Self::TonicRawSingle
@@ -140,19 +180,53 @@ impl Peer {
             | Self::OkraTonic
             | Self::OkraNative
             | Self::WasmWarm
-            | Self::WasmFresh => anyhow::bail!("{} is a binary of its own", self.name()),
+            | Self::WasmFresh
+            | Self::WasmtimeFresh
+            | Self::WasmtimeWarm
+            | Self::JsonFresh
+            | Self::JsonWarm => anyhow::bail!("{} is a binary of its own", self.name()),
         }
     }
 
-    /// The transport that okra is to use.
-    fn transport(self) -> Option<&'static str> {
-        match self {
-            Self::BareTonic | Self::OkraTonic | Self::PooledTonic => Some("tonic"),
-            Self::BareNative | Self::OkraNative | Self::PooledNative | Self::WasmWarm | Self::WasmFresh => {
-                Some("native")
+    /// `okra serve` as it is to be started, and the guest to be deployed to it; `None` for all other servers.
+    fn okra(self) -> Option<(Serve, Option<Echo>)> {
+        let graph = || Serve::graphs(tests::documented_graph("echo.json"));
+        let (serve, transport, guest) = match self {
+            Self::OkraTonic => (graph(), "tonic", None),
+            Self::OkraNative => (graph(), "native", None),
+            Self::WasmWarm => (Serve::empty(), "native", Some(Echo { compiled: false, fresh: false })),
+            Self::WasmFresh => (Serve::empty(), "native", Some(Echo { compiled: false, fresh: true })),
+            Self::JsonWarm => (Serve::empty(), "native", Some(Echo { compiled: true, fresh: false })),
+            Self::JsonFresh => (Serve::empty(), "native", Some(Echo { compiled: true, fresh: true })),
+            Self::Tonic
+            | Self::TonicRaw
+            | Self::TonicRawSingle
+            | Self::GrpcGo
+            | Self::GrpcCpp
+            | Self::BareTonic
+            | Self::BareNative
+            | Self::PooledTonic
+            | Self::PooledNative
+            | Self::WasmtimeFresh
+            | Self::WasmtimeWarm => return None,
+        };
+        Some((serve.flag("--transport", transport), guest))
+    }
+
+    /// The command by which any other server serves on `port`.
+    fn command(self, port: u16) -> anyhow::Result<Vec<OsString>> {
+        Ok(match self.foreign() {
+            Some(Foreign::Wasmtime) => wasmtime::command(port, self == Self::WasmtimeFresh),
+            Some(foreign) => vec![foreign.path().into(), port.to_string().into()],
+            None => {
+                let program = std::env::current_exe()?.into_os_string();
+                let port = port.to_string();
+                [program]
+                    .into_iter()
+                    .chain(["--peer", self.name(), "--port", &port].map(OsString::from))
+                    .collect()
             }
-            Self::Tonic | Self::TonicRaw | Self::TonicRawSingle | Self::GrpcGo | Self::GrpcCpp => None,
-        }
+        })
     }
 }
 
@@ -161,52 +235,39 @@ impl Peer {
 impl Server {
     /// Starts it as a process of its own, on core 0 alone if `pinned`.
     pub(crate) async fn start(peer: Peer, pinned: bool) -> anyhow::Result<Self> {
-        let serve = match peer {
-            Peer::OkraTonic | Peer::OkraNative => Some(Serve::graphs(tests::documented_graph("echo.json"))),
-            Peer::WasmWarm | Peer::WasmFresh => Some(Serve::empty()),
-            Peer::Tonic
-            | Peer::TonicRaw
-            | Peer::TonicRawSingle
-            | Peer::GrpcGo
-            | Peer::GrpcCpp
-            | Peer::BareTonic
-            | Peer::BareNative
-            | Peer::PooledTonic
-            | Peer::PooledNative => None,
-        };
-        if let (Some(mut serve), Some(transport)) = (serve, peer.transport()) {
-            serve = serve.flag("--transport", transport);
+        if let Some((mut serve, guest)) = peer.okra() {
             if pinned {
                 serve = serve.on_core(SERVER_CORE);
             }
             let okra = serve.start().await?;
-            if let Peer::WasmWarm | Peer::WasmFresh = peer {
-                guest::deploy(&okra, peer == Peer::WasmFresh).await?;
+            if let Some(echo) = guest {
+                echo.deploy(&okra).await?;
             }
             return Ok(Self { peer, address: okra.service(), process: Process::Okra(okra) });
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let program = match peer.foreign() {
-            Some(foreign) => foreign.program(),
-            None => std::env::current_exe()?,
-        };
-        let mut command = if pinned { on_core(SERVER_CORE) } else { Command::new(&program) };
+        let words = peer.command(port)?;
+        let (program, arguments) = words.split_first().context("a program")?;
+        let mut command = if pinned { on_core(SERVER_CORE) } else { Command::new(program) };
         if pinned {
-            command.arg(&program);
-        }
-        if peer.foreign().is_none() {
-            command.args(["--peer", peer.name(), "--port"]);
+            command.arg(program);
         }
         let counts = matches!(peer, Peer::PooledTonic | Peer::PooledNative);
         let pipe = || if counts { Stdio::piped() } else { Stdio::null() };
-        let mut child = command.arg(port.to_string()).stdin(pipe()).stdout(pipe()).spawn()?;
+        let mut child = command.args(arguments).stdin(pipe()).stdout(pipe()).spawn()?;
         let process = match (child.stdin.take(), child.stdout.take()) {
             (Some(ask), Some(answer)) => Process::Embedded(child, Mutex::new((ask, BufReader::new(answer)))),
             _ => Process::Peer(child),
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let server = Self { peer, address, process };
-        tests::eventually(peer.name(), async || Ok(Client::connect(address).await.ok())).await?;
+        tests::eventually(peer.name(), async || {
+            Ok(match peer.wire() {
+                Wire::Grpc => Client::connect(address).await.ok().map(drop),
+                Wire::Json => Http::one(address).await.ok().map(drop),
+            })
+        })
+        .await?;
         Ok(server)
     }
 
@@ -225,14 +286,35 @@ impl Server {
         }
     }
 
-    /// Makes one real gRPC call and compares the answer.
+    /// Makes one real call and compares the answer.
     pub(crate) async fn check(&self, size: usize) -> anyhow::Result<()> {
+        match self.peer.wire() {
+            Wire::Grpc => self.check_grpc(size).await,
+            Wire::Json => self.check_json(size).await,
+        }
+    }
+
+    async fn check_grpc(&self, size: usize) -> anyhow::Result<()> {
         let message = message(size)?;
         let client = Client::connect(self.address).await?;
         let call = Call::new("/echo.Echo/Say", message.clone()).timeout(Duration::from_secs(5));
         let reply = client.call(call).await?;
         ensure!(
             reply.code == tonic::Code::Ok && reply.payload.as_deref() == Some(&message[..]),
+            "{} does not echo: {reply:?}",
+            self.peer.name()
+        );
+        Ok(())
+    }
+
+    async fn check_json(&self, size: usize) -> anyhow::Result<()> {
+        let body = json(size)?;
+        let mut client = Http::one(self.address).await?;
+        let json = [("content-type", "application/json")];
+        let reply = client.send("POST", "/echo.Echo/Say", &json, body.clone()).await?;
+        let kind = reply.headers.get("content-type");
+        ensure!(
+            reply.status == 200 && kind.is_some_and(|kind| kind == "application/json") && reply.body == body,
             "{} does not echo: {reply:?}",
             self.peer.name()
         );
@@ -306,6 +388,14 @@ pub(crate) fn message(size: usize) -> anyhow::Result<Vec<u8>> {
     let encoded = encoded.context("a message has at least one byte")?;
     ensure!(encoded.len() == size, "no echo.Message takes exactly {size} bytes");
     Ok(encoded)
+}
+
+/// The same in JSON, likewise of `size` bytes in all.
+pub(crate) fn json(size: usize) -> anyhow::Result<Vec<u8>> {
+    let (before, after) = (r#"{"payload":""#, r#""}"#);
+    let payload =
+        size.checked_sub(before.len() + after.len()).context("no room for the JSON of a message")?;
+    Ok(format!("{before}{}{after}", "x".repeat(payload)).into_bytes())
 }
 
 /// The core of a pinned server.

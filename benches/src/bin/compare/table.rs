@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::load::Shape;
+use crate::load::{Shape, Wire};
 use crate::machine::Machine;
 use crate::peers::Peer;
 use crate::spread::Spread;
@@ -23,6 +23,7 @@ pub(crate) struct Report {
 /// One case that all servers are measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
+    pub(crate) wire: Wire,
     pub(crate) pinned: bool,
     pub(crate) size: usize,
     pub(crate) shape: Shape,
@@ -55,7 +56,7 @@ pub(crate) enum Figure {
 // === impl Report ===
 
 impl Report {
-    /// A report of `servers`, the first of which is what the others are divided by.
+    /// A report of `servers`, the first of which on each wire is what the others there are divided by.
     pub(crate) fn new(machine: Machine, rounds: usize, servers: Vec<Peer>) -> Self {
         Self { machine, rounds, servers, cases: BTreeMap::new(), syscalls: BTreeMap::new() }
     }
@@ -94,9 +95,9 @@ impl Report {
 
     pub(crate) fn to_json(&self) -> Value {
         let cases = self.cases.iter().map(|(&key, rounds)| {
-            let servers = self.servers.iter().map(|&peer| {
+            let servers = self.servers(key).map(|peer| {
                 let figure = |figure| self.figure(key, peer, figure);
-                let ratio = |figure| self.ratio(key, peer, self.servers[0], figure);
+                let ratio = |figure| self.ratio_to_base(key, peer, figure);
                 json!({
                     "server": peer,
                     "cpu_us": figure(Figure::Cpu),
@@ -112,15 +113,27 @@ impl Report {
                 })
             });
             let servers: Vec<_> = servers.collect();
-            json!({ "pinned": key.pinned, "size": key.size, "shape": key.shape.to_string(), "servers": servers })
+            json!({
+                "wire": key.wire,
+                "pinned": key.pinned,
+                "size": key.size,
+                "shape": key.shape.to_string(),
+                "servers": servers,
+            })
         });
         json!({ "machine": self.machine, "rounds": self.rounds, "cases": cases.collect::<Vec<_>>() })
     }
 }
 
 impl Report {
-    fn base(&self) -> &'static str {
-        self.servers.first().map_or("nothing", |peer| peer.name())
+    /// The servers of a case.
+    fn servers(&self, key: Key) -> impl Iterator<Item = Peer> {
+        self.servers.iter().copied().filter(move |peer| peer.wire() == key.wire)
+    }
+
+    /// A figure of one server over that of the first of its case.
+    fn ratio_to_base(&self, key: Key, peer: Peer, figure: Figure) -> Option<Spread> {
+        self.ratio(key, peer, self.servers(key).next()?, figure)
     }
 }
 
@@ -128,10 +141,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Machine { cores, processor, kernel, load_before } = &self.machine;
         writeln!(f, "{cores} cores, {processor}, Linux {kernel}, load before {load_before}")?;
-        writeln!(f, "{} rounds; median [min-max]; ratios to {} within a round", self.rounds, self.base())?;
+        writeln!(f, "{} rounds; median [min-max]; ratios within a round, to the first server", self.rounds)?;
         for &key in self.cases.keys() {
             let cores = if key.pinned { "server and client on a core each" } else { "all cores free" };
-            writeln!(f, "\n{} B, {} (connections x streams), {cores}", key.size, key.shape)?;
+            let wire = key.wire.name();
+            writeln!(f, "\n{} B, {} (connections x streams), {wire}, {cores}", key.size, key.shape)?;
             writeln!(
                 f,
                 "{:<17}{:>22}{:>21}{:>10}{:>7}{:>9}{:>7}{:>9}{:>7}{:>10}",
@@ -146,7 +160,7 @@ impl fmt::Display for Report {
                 "ratio",
                 "syscalls"
             )?;
-            for &peer in &self.servers {
+            for peer in self.servers(key) {
                 self.line(f, key, peer)?;
             }
         }
@@ -158,7 +172,7 @@ impl Report {
     fn line(&self, f: &mut fmt::Formatter<'_>, key: Key, peer: Peer) -> fmt::Result {
         let Some(cpu) = self.figure(key, peer, Figure::Cpu) else { return Ok(()) };
         let text = |spread: Option<Spread>| spread.map_or("-".to_owned(), |spread| spread.to_string());
-        let ratio = |figure| self.ratio(key, peer, self.servers[0], figure);
+        let ratio = |figure| self.ratio_to_base(key, peer, figure);
         let middle = |spread: Option<Spread>| spread.map_or(f64::NAN, |spread| spread.median);
         writeln!(
             f,

@@ -1,5 +1,6 @@
 //! Loading a guest: everything that can be refused before its first call is refused here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use wasmtime::{ExternType, Linker, Module};
@@ -113,10 +114,31 @@ impl Engine {
         self.load_task(Task::Primed(Box::new(job)), options).await
     }
 
+    /// Loads a guest from the code that an earlier engine kept under this digest: that of the module, or of the module
+    /// and its priming. `None` if there is none, or none that is whole; the guest is to be loaded anew then.
+    ///
+    /// Whoever remembers the digest saves the time of taking it, which is most of the time that a load from the
+    /// cache takes. It is believed: it has to come from where only this program writes.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub async fn load_kept(&self, code: [u8; 32], options: LoadOptions) -> Result<Option<Guest>, LoadError> {
+        let kept = self.0.cache.as_ref().and_then(|cache| cache.find(&self.0.wasm, code.into()));
+        match kept {
+            Some(module) => self.start(module, options).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn load_task(&self, task: Task, options: LoadOptions) -> Result<Guest, LoadError> {
+        let module = self.compiled(task).await.map_err(LoadError::Compile)?;
+        self.start(module, options).await
+    }
+
+    /// The guest of a compiled module, with its first instances.
+    async fn start(&self, module: Module, options: LoadOptions) -> Result<Guest, LoadError> {
         self.start_clock().map_err(LoadError::Engine)?;
         let abi = options.abi;
-        let module = self.compiled(task).await.map_err(LoadError::Compile)?;
         let imports_host = module.imports().any(|import| import.module() == host::MODULE);
         let waits = imports_host || module.imports().any(|import| wasi::waits(import.name()));
         let blueprint = self.blueprint(&module, options)?;
@@ -164,9 +186,10 @@ impl Engine {
         compiled.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The functions of the host, in the forms that this module imports.
-    fn link(&self, module: &Module) -> Result<Linker<State>, LoadError> {
-        let mut linker = self.0.wasi.clone();
+    /// The functions of the host, in the forms that this module imports. A copy of the linker that all guests share
+    /// is made only for a module that imports more than WASI.
+    fn link(&self, module: &Module) -> Result<Cow<'_, Linker<State>>, LoadError> {
+        let mut linker = Cow::Borrowed(&self.0.wasi);
         let (mut linked, mut unknown) = (Vec::new(), Vec::new());
         for import in module.imports() {
             let name = format!("{}.{}", import.module(), import.name());
@@ -181,7 +204,7 @@ impl Engine {
                         // One function in both forms at once is more than a linker can offer.
                         Some(_) => return Err(LoadError::ImportType { name, expected: EXPECTED.to_owned() }),
                         None => {
-                            let added = function.link(&mut linker, import.name(), form);
+                            let added = function.link(linker.to_mut(), import.name(), form);
                             added.map_err(|_| LoadError::UnknownImports(vec![name]))?;
                             linked.push((import.name(), form));
                         }

@@ -50,6 +50,29 @@ async fn code_is_found_again_after_a_restart() {
 }
 
 #[tokio::test]
+async fn kept_code_is_found_by_its_digest_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;
+    let code = files(dir.path(), "cwasm").remove(0);
+    let name = code.file_name().unwrap().to_string_lossy().into_owned();
+    let digest = std::array::from_fn(|at| u8::from_str_radix(&name[2 * at..2 * at + 2], 16).unwrap());
+    let kept = || async {
+        let engine = engine(dir.path(), shell("exit 9"));
+        engine.load_kept(digest, options("e", Limits::default())).await.unwrap()
+    };
+    assert_eq!(ask(&kept().await.unwrap(), "m", "x").await.unwrap(), "x");
+    // What is damaged is not there, and neither is what was never compiled.
+    let mut damaged = std::fs::read(&code).unwrap();
+    damaged[100] ^= 1;
+    std::fs::write(&code, damaged).unwrap();
+    assert!(kept().await.is_none() && !code.exists());
+    assert!(kept().await.is_none());
+    // An engine that keeps nothing has nothing.
+    let bare = Engine::new(EngineOptions { max_instances: 4, ..EngineOptions::default() }).unwrap();
+    assert!(bare.load_kept(digest, options("e", Limits::default())).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn damaged_code_is_compiled_again() {
     let dir = tempfile::tempdir().unwrap();
     load(&engine(dir.path(), None), guest_file("echo/echo.wat")).await;

@@ -1,4 +1,4 @@
-//! The goals that are judged by driving whole servers with `h2load`: G1 to G7.
+//! The goals that are judged by driving whole servers with `h2load`: G1 to G7, and okra beside `wasmtime serve`.
 
 use super::{Bound, Finding};
 use crate::load::Shape;
@@ -21,7 +21,7 @@ pub(crate) fn findings(report: &Report) -> Vec<Finding> {
     let mut findings = Vec::new();
     for line in lines() {
         for pinned in [true, false] {
-            let key = Key { pinned, size: line.size, shape: line.shape };
+            let key = Key { wire: line.peer.wire(), pinned, size: line.size, shape: line.shape };
             if report.measured(key) {
                 findings.push(line.judge(report, key));
             }
@@ -56,7 +56,8 @@ fn lines() -> Vec<Line> {
     use Bound::{AtMost, Record};
     use Figure::{Cpu, P50, Syscalls};
     use Peer::{
-        BareNative, BareTonic, GrpcCpp, GrpcGo, OkraNative, OkraTonic, PooledNative, PooledTonic, Tonic,
+        BareNative, BareTonic, GrpcCpp, GrpcGo, JsonFresh, JsonWarm, OkraNative, OkraTonic, PooledNative,
+        PooledTonic, Tonic, WasmtimeFresh, WasmtimeWarm,
     };
 
     let line = |goal, peer, over: Option<Peer>, figure, size, shape, bound| Line {
@@ -88,6 +89,10 @@ fn lines() -> Vec<Line> {
         line("G6", PooledTonic, Some(Tonic), Cpu, 64, CROWD, Record),
         line("G7", OkraNative, Some(Tonic), P50, 64, ALONE, AtMost(0.90)),
         line("G7", OkraNative, Some(Tonic), Cpu, 64, ALONE, AtMost(0.75)),
+        line("serve", JsonFresh, Some(WasmtimeFresh), Cpu, 64, LONELY, Record),
+        line("serve", JsonFresh, Some(WasmtimeFresh), Cpu, 4096, LONELY, Record),
+        line("serve", JsonWarm, Some(WasmtimeWarm), Cpu, 64, LONELY, Record),
+        line("serve", JsonWarm, Some(WasmtimeWarm), Cpu, 4096, LONELY, Record),
     ]
 }
 
@@ -97,4 +102,4 @@ const LONELY: Shape = Shape { connections: 64, streams: 1 };
 const ALONE: Shape = Shape { connections: 1, streams: 1 };
 
 /// The goals judged here.
-pub(crate) const GOALS: [&str; 7] = ["G1", "G2", "G3", "G4", "G5", "G6", "G7"];
+pub(crate) const GOALS: [&str; 8] = ["G1", "G2", "G3", "G4", "G5", "G6", "G7", "serve"];
