@@ -222,7 +222,7 @@ impl Shift {
         };
         let patrol = Patrol::new(grpc.limits().connections.clone(), tally.stats.clone());
         let mut floor = Floor {
-            routes: Rc::new(Routes { grpc, fallback }),
+            routes: Rc::new(Routes::new(grpc, fallback)),
             http2: match transport {
                 TransportKind::Tonic => Rc::new(Http2),
                 TransportKind::Native => Rc::new(Native::new()),

@@ -8,7 +8,7 @@
 //!
 //! Routes and their OpenAPI document come from the same declarations. Every failure is a [`Problem`]
 //! (RFC 9457); which status it has is decided in one match per kind of error. Nothing here serves
-//! calls, and no call waits for anything here: changes compile on threads of their own.
+//! calls, and no call waits for anything here: changes compile on a thread of their own, which gives way.
 
 mod access;
 mod changes;

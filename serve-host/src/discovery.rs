@@ -19,7 +19,6 @@ use bytes::Bytes;
 use exec_plan::PlanStore;
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body;
-use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::pb::v1::server_reflection_server::ServerReflectionServer;
@@ -27,7 +26,7 @@ use tonic_reflection::pb::v1alpha::server_reflection_server::ServerReflectionSer
 
 use self::health::Health;
 use self::reflection::{Alpha, Reflection};
-use crate::accept::port::{BoxError, FallbackBody, FallbackRequestBody};
+use crate::accept::port::{BoxError, FallbackBody, FallbackRequestBody, erased};
 use crate::admin::Readiness;
 use crate::schemas::Schemas;
 
@@ -160,7 +159,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    Box::pin(async move { Ok(answering.await?.map(|body| body.map_err(Into::into).boxed_unsync())) })
+    Box::pin(async move { Ok(answering.await?.map(erased)) })
 }
 
 #[cfg(test)]

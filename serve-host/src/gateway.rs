@@ -46,6 +46,7 @@ use self::media::{Media, Spelling};
 use self::reply::Reply;
 use self::text::Decoder;
 use self::unserved::Unserved;
+use crate::accept::port::Caller;
 use crate::grpc::compression::{Encoding, GRPC_ACCEPT_ENCODING};
 use crate::grpc::metadata::HeaderSource;
 use crate::grpc::{Refusal, timeout};
@@ -141,25 +142,34 @@ impl Shared {
         B: Body<Data = Bytes> + Unpin,
     {
         let method = route::method(head.uri.path()).ok_or(Unserved::Path)?;
-        let envelope = RequestEnvelope {
+        let peer = peer(&head);
+        let envelope = |headers| RequestEnvelope {
             method,
             payload: Bytes::new(),
-            metadata: Arc::new(HeaderSource(metadata(&head.headers))),
-            peer: peer(&head),
+            metadata: Arc::new(HeaderSource(metadata(headers))),
+            peer,
             deadline: None,
         };
         if head.method == Method::GET {
+            let envelope = envelope(head.headers.clone());
             return self.get(&head, envelope).await;
         }
         if head.method != Method::POST {
-            return Err(self.not_called(&envelope));
+            return Err(self.not_called(&envelope(head.headers)));
         }
         let media = media::parse(head.headers.get(header::CONTENT_TYPE)).ok_or(Unserved::MediaType)?;
         if media.spelling == Spelling::Grpc && head.version < Version::HTTP_2 {
             return Err(Unserved::Grpc1);
         }
         let mut reply = self.reply(media);
-        let ended = self.post(media, &mut reply, &head.headers, envelope, body).await;
+        let ended = match self.read_head(&mut reply, &head.headers) {
+            Ok((encoding, timeout)) => {
+                let mut envelope = envelope(head.headers);
+                envelope.deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+                self.post(media, encoding, envelope, body).await
+            }
+            Err(refusal) => Ended::refused(refusal),
+        };
         Ok(reply.respond(&ended, &self.grpc))
     }
 
@@ -213,8 +223,7 @@ impl Shared {
     async fn post<B>(
         &self,
         media: Media,
-        reply: &mut Reply,
-        headers: &HeaderMap,
+        encoding: Option<Encoding>,
         mut envelope: RequestEnvelope,
         body: &mut PacedBody<B>,
     ) -> Ended
@@ -223,8 +232,6 @@ impl Shared {
     {
         let mut intake = self.intake();
         let read = async {
-            let (encoding, timeout) = self.read_head(reply, headers)?;
-            envelope.deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
             body.must_end_by(envelope.deadline);
             envelope.payload = match media.spelling {
                 Spelling::Connect => intake.bare(body, encoding).await?,
@@ -278,9 +285,12 @@ impl Shared {
 }
 
 /// The headers of a request without those that only its protocol means.
-fn metadata(headers: &HeaderMap) -> HeaderMap {
-    let lines = headers.iter().filter(|(name, _)| !is_wire(name.as_str()));
-    lines.map(|(name, value)| (name.clone(), value.clone())).collect()
+fn metadata(mut headers: HeaderMap) -> HeaderMap {
+    let wire: Vec<_> = headers.keys().filter(|name| is_wire(name.as_str())).cloned().collect();
+    for name in wire {
+        headers.remove(name);
+    }
+    headers
 }
 
 /// A message whose content type is a stream's, if it is not in an envelope.
@@ -293,6 +303,9 @@ fn bare_only(message: Bytes) -> Result<Bytes, Refusal> {
 }
 
 fn peer(head: &Parts) -> Arc<str> {
+    if let Some(Caller(peer)) = head.extensions.get() {
+        return peer.clone();
+    }
     let address = head.extensions.get::<ConnectInfo<SocketAddr>>();
     address.map_or_else(|| "unknown".into(), |info| info.0.to_string().into())
 }

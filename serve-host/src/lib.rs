@@ -13,6 +13,7 @@
 mod accept;
 pub mod admin;
 pub mod admit;
+mod background;
 mod causes;
 pub mod config;
 pub mod deploy;

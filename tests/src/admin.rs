@@ -7,14 +7,24 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// Where the control plane listens.
 #[derive(Clone, Debug)]
 pub struct Admin {
     address: SocketAddr,
+}
+
+/// A connection to the control plane that is kept from one request to the next.
+#[derive(Debug)]
+pub struct Kept {
+    host: String,
+    sender: SendRequest<Full<Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
 }
 
 /// One HTTP answer.
@@ -140,21 +150,58 @@ impl Admin {
         (sent, accepted): (&str, &str),
         body: Bytes,
     ) -> anyhow::Result<Response> {
+        self.keep().await?.send(method, path, (sent, accepted), body).await
+    }
+
+    /// A connection for many requests.
+    ///
+    /// # Errors
+    /// If there is none to be had.
+    pub async fn keep(&self) -> anyhow::Result<Kept> {
         let stream = TcpStream::connect(self.address).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        Ok(Kept { host: self.address.to_string(), sender, connection: tokio::spawn(connection) })
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Posts JSON to `path`.
+    ///
+    /// # Errors
+    /// If no HTTP answer comes.
+    pub async fn post(&mut self, path: &str, body: &Value) -> anyhow::Result<Response> {
+        let body = body.to_string().into();
+        self.send(Method::POST, path, ("application/json", "*/*"), body).await
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        (sent, accepted): (&str, &str),
+        body: Bytes,
+    ) -> anyhow::Result<Response> {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", self.address.to_string())
+            .header("host", &self.host)
             .header("content-type", sent)
             .header("accept", accepted)
             .body(Full::new(body))?;
-        let response = sender.send_request(request).await?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await?.to_bytes();
-        connection.abort();
         Ok(Response { status, body })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }
 

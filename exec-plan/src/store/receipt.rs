@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -81,8 +82,9 @@ pub(super) struct Swap {
     begun: Instant,
     in_flight_at_flip: AtomicUsize,
     drained_at_ms: OnceLock<u64>,
-    /// What the swap drains, until it is drained.
-    old: Mutex<Option<Arc<Seat>>>,
+    /// What the swap drains, until it is drained. Without a lock: the call that leaves last takes it, and
+    /// must not wait for somebody who reads it.
+    old: ArcSwapOption<Seat>,
     wake: Notify,
 }
 
@@ -135,7 +137,7 @@ impl Swap {
             begun: Instant::now(),
             in_flight_at_flip: AtomicUsize::new(0),
             drained_at_ms: OnceLock::new(),
-            old: Mutex::new(old.clone()),
+            old: ArcSwapOption::new(old.clone()),
             wake: Notify::new(),
         });
         match old {
@@ -153,14 +155,13 @@ impl Swap {
         // Measured rather than read, so that a clock set back does not drain a swap before it began.
         let drained_at = self.at_ms.saturating_add(millis(self.begun.elapsed()));
         if self.drained_at_ms.set(drained_at).is_ok() {
-            let old = self.old.lock().take();
-            drop(old);
+            self.old.store(None);
             self.wake.notify_waiters();
         }
     }
 
     pub(super) fn receipt(&self) -> SwapReceipt {
-        let in_flight = self.old.lock().as_ref().map_or(0, |seat| seat.in_flight());
+        let in_flight = self.old.load().as_ref().map_or(0, |seat| seat.in_flight());
         SwapReceipt {
             id: Some(self.id),
             graph: self.passage.graph.clone(),
@@ -181,7 +182,7 @@ impl Swap {
         if self.passage.graph != *name || self.passage.from.as_ref() != Some(id) {
             return 0;
         }
-        self.old.lock().as_ref().map_or(0, |seat| seat.in_flight())
+        self.old.load().as_ref().map_or(0, |seat| seat.in_flight())
     }
 
     /// Waits until the receipt is complete.

@@ -4,27 +4,28 @@
 //! [`Fallback`], if there is one: the seam for other spellings of an RPC and for services that are not
 //! graphs. What nobody takes is told in plain text what this port speaks.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::future::{self, Future};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{Either, LocalBoxFuture};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
 
 use super::leash::{Call, Leash};
 use crate::grpc::content_type::{self, ContentType};
@@ -46,14 +47,38 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// axum's `ConnectInfo<SocketAddr>` among the request's extensions.
 #[derive(Clone)]
 pub struct Fallback {
-    service: BoxCloneSyncService<Request<FallbackRequestBody>, Response<FallbackBody>, Infallible>,
+    service: Arc<dyn Template>,
     claims: Arc<[String]>,
 }
 
+/// A service of any type, of which every thread has a copy.
+trait Template: Send + Sync {
+    fn copy(&self) -> Box<dyn Answers>;
+}
+
+/// A thread's own copy of it, which answers all of the thread's requests: none is copied for a request.
+trait Answers {
+    /// A panic, in the service or in its future, costs the request and nothing else.
+    fn answer(
+        &mut self,
+        request: Request<FallbackRequestBody>,
+    ) -> LocalBoxFuture<'static, Response<FallbackBody>>;
+}
+
+/// The client's address as text, among the extensions of a request that goes to a [`Fallback`].
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(pub(crate) Arc<str>);
+
 /// Who answers, for all connections of a thread.
 pub(crate) struct Routes {
-    pub(crate) grpc: GrpcService,
-    pub(crate) fallback: Option<Fallback>,
+    grpc: GrpcService,
+    fallback: Option<Answering>,
+}
+
+/// A [`Fallback`] as one thread has it.
+struct Answering {
+    service: RefCell<Box<dyn Answers>>,
+    claims: Arc<[String]>,
 }
 
 /// The service port as one connection sees it.
@@ -119,10 +144,9 @@ impl Fallback {
         S: Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
         B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
+        B::Error: Into<BoxError> + 'static,
     {
-        let boxed = |response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync());
-        Self { service: BoxCloneSyncService::new(service.map_response(boxed)), claims: Arc::default() }
+        Self { service: Arc::new(service), claims: Arc::default() }
     }
 
     /// Also gives the service every gRPC request whose path begins with one of these, streaming ones
@@ -131,15 +155,94 @@ impl Fallback {
     pub fn claiming(self, prefixes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { claims: prefixes.into_iter().map(Into::into).collect(), ..self }
     }
-
-    fn claims(&self, path: &str) -> bool {
-        self.claims.iter().any(|prefix| path.starts_with(prefix.as_str()))
-    }
 }
 
 impl fmt::Debug for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fallback").field("claims", &self.claims).finish_non_exhaustive()
+    }
+}
+
+impl<S, B> Template for S
+where
+    S: tower::Service<Request<FallbackRequestBody>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError> + 'static,
+{
+    fn copy(&self) -> Box<dyn Answers> {
+        Box::new(self.clone())
+    }
+}
+
+impl<S, B> Answers for S
+where
+    S: tower::Service<Request<FallbackRequestBody>, Response = Response<B>, Error = Infallible>,
+    S: Clone + 'static,
+    S::Future: 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError> + 'static,
+{
+    fn answer(
+        &mut self,
+        request: Request<FallbackRequestBody>,
+    ) -> LocalBoxFuture<'static, Response<FallbackBody>> {
+        // Even making the future may panic.
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            match self.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(_) => Either::Left(self.call(request)),
+                // Whoever waits for it waits with a copy, and holds up nobody.
+                Poll::Pending => Either::Right(self.clone().oneshot(request)),
+            }
+        }));
+        let Ok(answering) = made else { return future::ready(broken()).boxed_local() };
+        AssertUnwindSafe(answering)
+            .catch_unwind()
+            .map(|answered| match answered {
+                Ok(Ok(response)) => response.map(erased),
+                Ok(Err(never)) => match never {},
+                Err(_) => broken(),
+            })
+            .boxed_local()
+    }
+}
+
+/// The body behind its trait, unless it was put there already.
+pub(crate) fn erased<B>(body: B) -> FallbackBody
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut body = Some(body);
+    let erased = (&mut body as &mut dyn Any).downcast_mut::<Option<FallbackBody>>();
+    match (erased.and_then(Option::take), body) {
+        (Some(erased), _) => erased,
+        (None, Some(body)) => body.map_err(Into::into).boxed_unsync(),
+        (None, None) => FallbackBody::default(),
+    }
+}
+
+/// The response to a request whose service panicked.
+fn broken() -> Response<FallbackBody> {
+    let mut response = Response::new(FallbackBody::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// What one thread answers with.
+    pub(crate) fn new(grpc: GrpcService, fallback: Option<Fallback>) -> Self {
+        let answering = |Fallback { service, claims }| Answering { service: service.copy().into(), claims };
+        Self { grpc, fallback: fallback.map(answering) }
+    }
+}
+
+impl Answering {
+    fn claims(&self, path: &str) -> bool {
+        self.claims.iter().any(|prefix| path.starts_with(prefix.as_str()))
     }
 }
 
@@ -210,27 +313,13 @@ impl Port {
         }
     }
 
-    fn fall_back(&self, fallback: &Fallback, request: Request<RequestBody>, streaming: bool) -> Route {
+    fn fall_back(&self, fallback: &Answering, request: Request<RequestBody>, streaming: bool) -> Route {
         let pace = (!streaming).then(|| self.pace());
         let mut request = request.map(|body| PacedBody::new(body, pace));
-        request.extensions_mut().insert(ConnectInfo(self.leash.peer()));
-        let service = fallback.service.clone();
-        // Even making the future may panic, so that is left to the first poll.
-        let answer = async move { service.oneshot(request).await };
-        Route::Fallback(
-            AssertUnwindSafe(answer)
-                .catch_unwind()
-                .map(|answered| match answered {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(never)) => match never {},
-                    Err(_) => {
-                        let mut response = Response::new(FallbackBody::default());
-                        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                        response
-                    }
-                })
-                .boxed_local(),
-        )
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.leash.peer()));
+        extensions.insert(Caller(self.peer.clone()));
+        Route::Fallback(fallback.service.borrow_mut().answer(request))
     }
 
     fn pace(&self) -> Pace {

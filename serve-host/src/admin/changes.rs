@@ -1,11 +1,22 @@
 //! Changes are made one at a time; a few may wait, and more than that are refused.
+//!
+//! They are made on a thread of their own, which begins with the first and gives way to those that serve
+//! calls: to publish is to compile, to hash and to wait for the disk, and a call that is ready to run
+//! should not stand behind that. No call waits for what this thread may hold meanwhile: what the store
+//! locks for a change is for changes and for those who look at it, and calls read a catalog without a lock.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::{io, thread};
 
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::problem::Problem;
+use crate::background;
 
 /// The line of those who want to change something.
 #[derive(Debug)]
@@ -14,10 +25,18 @@ pub(super) struct Changes {
     /// Whoever has the turn, and whoever waits for it.
     present: Arc<AtomicU32>,
     max_present: u32,
+    /// The thread that makes them, once there was one to make; it ends when this is dropped.
+    desk: Mutex<Option<SyncSender<Change>>>,
 }
+
+/// One change, with its turn.
+type Change = Box<dyn FnOnce() + Send>;
 
 /// A place in the line, given up when it is dropped.
 struct Place(Arc<AtomicU32>);
+
+/// How many changes may lie before the thread. There is one turn, so none does for long.
+const LAID: usize = 1;
 
 impl Changes {
     pub(super) fn new(max_waiting: u32) -> Self {
@@ -25,6 +44,7 @@ impl Changes {
             turn: Arc::new(Semaphore::new(1)),
             present: Arc::default(),
             max_present: max_waiting.saturating_add(1),
+            desk: Mutex::default(),
         }
     }
 
@@ -39,12 +59,15 @@ impl Changes {
     ) -> Result<T, Problem> {
         let place = self.join().ok_or_else(Problem::too_many_changes)?;
         let turn = self.turn.clone().acquire_owned().await.map_err(|_| Problem::internal())?;
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work();
+        let (tell, told) = oneshot::channel();
+        self.lay(Box::new(move || {
+            let done = catch_unwind(AssertUnwindSafe(work));
             drop((turn, place));
-            done
-        });
-        done.await.map_err(|_| Problem::internal())?
+            // Whoever asked may have gone.
+            let _ = tell.send(done);
+        }))?;
+        let done = told.await.map_err(|_| Problem::internal())?;
+        done.unwrap_or_else(|_panic| Err(Problem::internal()))
     }
 
     fn join(&self) -> Option<Place> {
@@ -52,11 +75,43 @@ impl Changes {
         let before = self.present.fetch_add(1, Ordering::AcqRel);
         (before < self.max_present).then_some(place)
     }
+
+    /// Hands a change to the thread, which is started if there is none.
+    fn lay(&self, change: Change) -> Result<(), Problem> {
+        let mut desk = self.desk.lock();
+        let thread = match &mut *desk {
+            Some(thread) => thread,
+            none => none.insert(start().map_err(|error| {
+                tracing::error!(%error, "cannot start a thread for changes");
+                Problem::internal()
+            })?),
+        };
+        // Whoever has the turn finds the desk empty; that one lies there still is a fault, not a wait.
+        thread.try_send(change).map_err(|_| Problem::internal())
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Starts the thread, within the runtime of whoever asks, for kernels that look for one when they are bound.
+fn start() -> io::Result<SyncSender<Change>> {
+    let (thread, changes) = sync_channel(LAID);
+    let runtime = Handle::current();
+    thread::Builder::new().name("okra-changes".to_owned()).spawn(move || {
+        let _runtime = runtime.enter();
+        background::give_way();
+        work(&changes);
+    })?;
+    Ok(thread)
+}
+
+fn work(changes: &Receiver<Change>) {
+    while let Ok(change) = changes.recv() {
+        change();
     }
 }
 
@@ -95,5 +150,33 @@ mod tests {
         let panicking = changes.make(|| -> Result<(), Problem> { panic!("in a test") });
         assert_eq!(panicking.await.unwrap_err().status(), 500);
         assert_eq!(changes.make(|| Ok(1)).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_nobody_waits_for_is_made_and_leaves_the_line() {
+        let changes = Changes::new(0);
+        let ((begin, begun), (finish, finished)) = (mpsc::channel(), mpsc::channel::<()>());
+        let making = changes.make(move || {
+            begin.send(()).unwrap();
+            finished.recv().unwrap();
+            Ok(())
+        });
+        let impatient = tokio::time::timeout(std::time::Duration::from_millis(20), making);
+        assert!(impatient.await.is_err());
+        begun.recv().unwrap();
+        assert_eq!(changes.make(|| Ok(1)).await.unwrap_err().status(), 429);
+        finish.send(()).unwrap();
+        while changes.present.load(Ordering::Acquire) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(changes.make(|| Ok(2)).await.unwrap(), 2);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn changes_give_way_to_calls() {
+        let priority = || rustix::process::getpriority_process(None).map_err(|_| Problem::internal());
+        let (here, there) = (priority().unwrap(), Changes::new(0).make(priority).await.unwrap());
+        assert_eq!(there, (here + background::STEP).min(19));
     }
 }

@@ -1,7 +1,9 @@
 //! The service in somebody else's server, and somebody else's service in ours.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +12,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use serve_host::{Fallback, GrpcService, TransportLimits};
+use serve_host::{Fallback, FallbackRequestBody, GrpcService, TransportLimits};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
@@ -162,6 +164,46 @@ async fn a_fallback_that_panics_fails_its_own_request_and_no_other() {
         assert_eq!(client.request(get).await.unwrap().status, 500);
     }
     assert_eq!(client.call("Echo", "hi").await.payload(), b"hi");
+}
+
+/// Panics at `/panic` before there is a future, and is ready only when it is asked for the second time.
+#[derive(Clone, Default)]
+struct Moody {
+    asked: bool,
+}
+
+impl tower::Service<http::Request<FallbackRequestBody>> for Moody {
+    type Response = http::Response<String>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if std::mem::replace(&mut self.asked, true) {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn call(&mut self, request: http::Request<FallbackRequestBody>) -> Self::Future {
+        assert!(self.asked, "not ready yet");
+        assert!(request.uri().path() != "/panic", "as asked");
+        self.asked = false;
+        std::future::ready(Ok(http::Response::new("ready".to_owned())))
+    }
+}
+
+#[tokio::test]
+async fn a_fallback_may_panic_at_once_or_be_ready_later() {
+    let (server, _) = server_with(TransportLimits::default(), Some(Fallback::new(Moody::default())));
+    let client = Client::connect(server.local_addr()).await;
+    for _ in 0..3 {
+        for (path, status, body) in [("/", 200, "ready"), ("/panic", 500, "")] {
+            let get = http::Request::get(format!("http://test{path}")).body(Default::default()).unwrap();
+            let answer = client.request(get).await.unwrap();
+            assert_eq!((answer.status.as_u16(), &answer.body[..]), (status, body.as_bytes()));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! G14, its second half: a graph that is replaced a hundred times a second while it is called.
+//!
+//! Whoever swaps has a thread of its own, one kept connection and a low priority: it stands for an operator
+//! elsewhere, and on a machine whose cores are all taken it would else be a part of what is measured. What
+//! the server does for each swap competes with its calls as it may.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde_json::json;
 use tests::admin::Admin;
 use tests::documented_graph;
@@ -31,7 +36,10 @@ pub(crate) async fn findings(rounds: usize) -> anyhow::Result<Vec<Finding>> {
         let mut p99 = [0.0; 2];
         for arm in [round % 2, 1 - round % 2] {
             let stop = CancellationToken::new();
-            let swapping = (arm == 1).then(|| tokio::spawn(swap(okra.admin().clone(), stop.clone())));
+            let swapping = (arm == 1).then(|| {
+                let (admin, stop) = (okra.admin().clone(), stop.clone());
+                thread::spawn(move || operate(admin, stop))
+            });
             let before = okra.admin().stats().await?;
             let begun = std::time::Instant::now();
             p99[arm] = tokio::task::block_in_place(|| load.drive(okra.service()))?.p99_us;
@@ -40,7 +48,8 @@ pub(crate) async fn findings(rounds: usize) -> anyhow::Result<Vec<Finding>> {
             }
             stop.cancel();
             if let Some(swapping) = swapping {
-                swaps += swapping.await??;
+                let swapped = tokio::task::block_in_place(|| swapping.join());
+                swaps += swapped.map_err(|_| anyhow!("the swapping thread panicked"))??;
             }
             let after = okra.admin().stats().await?;
             ensure!(after.failed == before.failed && after.rejected == before.rejected, "{after:?}");
@@ -56,7 +65,7 @@ pub(crate) async fn findings(rounds: usize) -> anyhow::Result<Vec<Finding>> {
             "swaps a second under load, native",
             Some(Spread::single(rate)),
             "",
-            Bound::Record,
+            Bound::AtLeast(ENOUGH),
         ),
         Finding::new("G14", format!("calls lost by {swaps} swaps"), lost, "", Bound::AtMost(0.0)),
         Finding::new(
@@ -69,10 +78,19 @@ pub(crate) async fn findings(rounds: usize) -> anyhow::Result<Vec<Finding>> {
     ])
 }
 
+/// The life of the thread that swaps.
+fn operate(admin: Admin, stop: CancellationToken) -> anyhow::Result<u32> {
+    #[cfg(target_os = "linux")]
+    rustix::process::nice(STEPS_BEHIND)?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(swap(admin, stop))
+}
+
 /// Publishes the two versions in turn until told to stop. Returns how often.
 async fn swap(admin: Admin, stop: CancellationToken) -> anyhow::Result<u32> {
+    let mut admin = admin.keep().await?;
     let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A swap that came late does not make those after it late: a hundred a second are what is measured.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for number in 0.. {
         tokio::select! {
             () = stop.cancelled() => return Ok(number),
@@ -88,5 +106,10 @@ async fn swap(admin: Admin, stop: CancellationToken) -> anyhow::Result<u32> {
 }
 
 const PERIOD: Duration = Duration::from_millis(10);
+/// Fewer swaps a second than this are not what was to be measured.
+const ENOUGH: f64 = 95.0;
+/// How far the thread that swaps stands behind the others.
+#[cfg(target_os = "linux")]
+const STEPS_BEHIND: i32 = 10;
 /// Percent of the usual number of requests: a second and more of the fastest server.
 const EFFORT: u32 = 1_000;
