@@ -224,13 +224,12 @@ impl ServeHost {
     }
 
     fn reject(&self, shard: ShardIndex, rejection: &Rejection) -> Answer {
-        self.inner.core.stats.rejected(shard, rejection.reason());
-        tracing::debug!(%rejection, "refused");
+        self.inner.core.stats.rejected(shard, rejection.reason(), 1);
         if matches!(rejection, Rejection::QueueFull { .. }) {
-            self.inner.full.clone()
-        } else {
-            rejection.answer()
+            return self.inner.say_full();
         }
+        tracing::debug!(%rejection, "refused");
+        rejection.answer()
     }
 
     fn begin_on(
@@ -343,8 +342,24 @@ impl UnaryHost for ServeHost {
             return Begun::Done(answer);
         }
         batch.end();
-        let arrived = arrival.at;
-        self.begin_on(batch, None, arrival.into_envelope(), Protocol::Grpc, arrived)
+        let (shard, arrived, head) = (Stats::shard(), arrival.at, (arrival.method, arrival.metadata));
+        let admitted = self.admit(batch, None, arrival.into_envelope(), Protocol::Grpc, arrived, shard);
+        admitted.unwrap_or_else(|rejection| {
+            if matches!(rejection, Rejection::QueueFull { .. }) {
+                batch.turn_away(&self.inner, head, shard);
+            }
+            Begun::Done(self.reject(shard, &rejection))
+        })
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// What a call is told for which there is no room.
+    fn say_full(&self) -> Answer {
+        tracing::debug!(rejection = %self.config.queue_full(), "refused");
+        self.full.clone()
     }
 }
 

@@ -210,9 +210,9 @@ impl Stats {
         ShardIndex(mine)
     }
 
-    /// A call was refused.
-    pub fn rejected(&self, shard: ShardIndex, reason: RejectReason) {
-        self.lock(shard).rejected[reason as usize] += 1;
+    /// So many calls were refused.
+    pub fn rejected(&self, shard: ShardIndex, reason: RejectReason, calls: u64) {
+        self.lock(shard).rejected[reason as usize] += calls;
     }
 
     /// A call was accepted and runs.
@@ -486,7 +486,7 @@ mod tests {
         stats.started(shard);
         assert_eq!((stats.snapshot().queued, stats.snapshot().in_flight), (0, 1));
         stats.ended(shard, &end(Outcome::Completed, Code::Ok, &graph, &method));
-        stats.rejected(shard, RejectReason::QueueFull);
+        stats.rejected(shard, RejectReason::QueueFull, 1);
         let snapshot = stats.snapshot();
         assert!(snapshot.identity_holds());
         assert_eq!((snapshot.accepted, snapshot.completed, snapshot.in_flight), (1, 1, 0));
@@ -531,7 +531,7 @@ mod tests {
                         running -= 1;
                     }
                     5 => stats.ran(shard, &end(Outcome::Completed, Code::Ok, &graph, &method), 3),
-                    6 => stats.rejected(shard, RejectReason::Draining),
+                    6 => stats.rejected(shard, RejectReason::Draining, 2),
                     _ => {}
                 }
                 prop_assert!(stats.snapshot().identity_holds());

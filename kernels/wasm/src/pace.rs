@@ -35,8 +35,8 @@ pub(crate) struct Pace {
     /// How long it ran between its waits, as far as it was seen to go on after one.
     ran: Duration,
     resumed: Option<Instant>,
-    /// Filled by whoever waits for the slot, which happens outside the store.
-    slot: Arc<Mutex<Option<Slot>>>,
+    /// Filled by whoever waits for the slot, which happens outside the store. Made for the first who does.
+    slot: Option<Arc<Mutex<Option<Slot>>>>,
     /// There may be a slot: most calls never look.
     may_hold: bool,
     /// The slot was waited for and the next tick is the first with it.
@@ -69,7 +69,7 @@ impl Pace {
             suspicion: suspicion.clone(),
             ran: Duration::ZERO,
             resumed: None,
-            slot: Arc::default(),
+            slot: None,
             may_hold: false,
             is_due: false,
             seat: Seat::Fiber,
@@ -94,7 +94,7 @@ impl Pace {
         (self.ran, self.resumed) = (Duration::ZERO, None);
         if slot.is_some() {
             self.may_hold = true;
-            *self.slot.lock() = slot;
+            *self.slot.get_or_insert_default().lock() = slot;
         }
     }
 
@@ -138,8 +138,10 @@ impl Pace {
     /// Gives the slot back, if there is one.
     fn pause(&mut self) {
         self.is_due = false;
-        if std::mem::take(&mut self.may_hold) {
-            self.slot.lock().take();
+        if std::mem::take(&mut self.may_hold)
+            && let Some(slot) = &self.slot
+        {
+            slot.lock().take();
         }
     }
 
@@ -179,7 +181,7 @@ impl Pace {
         self.suspicion.rouse();
         self.pause();
         (self.is_due, self.may_hold) = (true, true);
-        let (lane, slot) = (self.lane.clone(), self.slot.clone());
+        let (lane, slot) = (self.lane.clone(), self.slot.get_or_insert_default().clone());
         // With no tick to go, the guest looks up again at once, and so ends if its time is up by then.
         Ok(UpdateDeadline::YieldCustom(
             0,

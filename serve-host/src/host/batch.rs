@@ -1,8 +1,8 @@
-//! A batch: the calls of one read, as far as they run in place.
+//! A batch: the calls of one read, as far as they run in place or are refused.
 //!
 //! They arrive at once, one thread runs them one after the other, and one write answers them all. So those that have
 //! the same head share what need not differ: their plan, a permit, the record of the call, and the counting of
-//! their ends.
+//! their ends. Where there is no room for one, the next need not look for its plan to be told so.
 //!
 //! Invariants: a batch holds one permit at most, and gives it back before the next call if anybody waits for one; it
 //! counts each call once, before its answer can be written; nothing of it outlives its end. A plan that is replaced
@@ -14,21 +14,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use exec_plan::Code;
-use kernels::Answer;
+use kernels::{Answer, MetadataSource};
 
 use super::run::{ending, log_access};
 use super::{Inner, Work};
 use crate::admit::Permit;
 use crate::logs::AccessLine;
-use crate::stats::{End, Outcome};
+use crate::stats::{End, Outcome, RejectReason, ShardIndex};
 use crate::transport::Arrival;
 
 /// What the calls of one read share. Ends when it is dropped, or by [`end`](Self::end).
 #[derive(Default)]
-pub struct Batch(Option<Sitting>);
+pub struct Batch {
+    /// One of the two at most: whichever the last call came to.
+    sitting: Option<Sitting>,
+    crowd: Option<Crowd>,
+}
 
-/// Calls with the same head, which run one after the other.
-pub(super) struct Sitting {
+/// Calls that run.
+struct Sitting {
     host: Arc<Inner>,
     /// The call under way, or the last.
     work: Work,
@@ -36,6 +40,19 @@ pub(super) struct Sitting {
     /// Given back when all that has ended is counted.
     _permit: Permit<Work>,
 }
+
+/// Calls for which there is neither a permit nor a place in line.
+struct Crowd {
+    host: Arc<Inner>,
+    method: Arc<str>,
+    metadata: Arc<dyn MetadataSource>,
+    shard: ShardIndex,
+    /// Those that are not counted yet.
+    refused: u64,
+}
+
+/// What calls with the same head have in common.
+pub(super) type Head<'a> = (&'a Arc<str>, &'a Arc<dyn MetadataSource>);
 
 /// Calls that arrived at the same moment and ended alike, and are not counted yet.
 struct Ended {
@@ -50,49 +67,59 @@ struct Ended {
 impl Batch {
     /// Counts all that has ended, and gives everything back.
     pub fn end(&mut self) {
-        self.0 = None;
+        (self.sitting, self.crowd) = (None, None);
     }
 
     /// Answers a call that is like the last one. `None`, with the arrival as it was, if it is not, or if it must take
     /// the way of any call.
     pub(super) fn go_on(&mut self, host: &Arc<Inner>, arrival: &mut Arrival<'_>) -> Option<Answer> {
-        let sitting = self.0.as_mut()?;
-        let stays = Arc::ptr_eq(&sitting.host, host)
-            && sitting.is_for(arrival)
-            && !host.gate.is_closed()
-            && !host.gate.is_waited_for();
-        let (deadline, own) = host.config.deadline(arrival.deadline, arrival.at).ok().filter(|_| stays)?;
-        // A graph that keeps the call keeps its record.
-        let call = Arc::get_mut(&mut sitting.work.call)?;
-        call.renew(std::mem::take(&mut arrival.payload), own);
-        (sitting.work.deadline, sitting.work.arrived) = (deadline, arrival.at);
-        Some(sitting.run())
+        if host.gate.is_closed() {
+            return None;
+        }
+        let (deadline, own) = host.config.deadline(arrival.deadline, arrival.at).ok()?;
+        if let Some(sitting) = self.sitting.as_mut().filter(|sitting| sitting.is_for(host, arrival)) {
+            // A graph that keeps the call keeps its record.
+            let call = Arc::get_mut(&mut sitting.work.call).filter(|_| !host.gate.is_waited_for())?;
+            call.renew(std::mem::take(&mut arrival.payload), own);
+            (sitting.work.deadline, sitting.work.arrived) = (deadline, arrival.at);
+            return Some(sitting.run());
+        }
+        let crowd = self.crowd.as_mut().filter(|crowd| crowd.is_of(host, arrival) && host.gate.is_full())?;
+        crowd.refused += 1;
+        Some(host.say_full())
     }
 
     /// Runs the first call of its kind; others may follow.
     pub(super) fn begin(&mut self, host: &Arc<Inner>, permit: Permit<Work>, work: Work) -> Answer {
         self.end();
         let sitting = Sitting { host: host.clone(), work, ended: None, _permit: permit };
-        self.0.insert(sitting).run()
+        self.sitting.insert(sitting).run()
+    }
+
+    /// Takes note of a call for which there was no room; others may follow.
+    pub(super) fn turn_away(&mut self, host: &Arc<Inner>, (method, metadata): Head<'_>, shard: ShardIndex) {
+        let (host, method, metadata) = (host.clone(), method.clone(), metadata.clone());
+        self.end();
+        self.crowd = Some(Crowd { host, method, metadata, shard, refused: 0 });
     }
 }
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Batch").field(&self.0.as_ref().map(|sitting| &sitting.work)).finish()
+        let (work, refused) =
+            (self.sitting.as_ref().map(|s| &s.work), self.crowd.as_ref().map(|c| c.refused));
+        f.debug_struct("Batch").field("work", &work).field("refused", &refused).finish()
     }
 }
 
 // === impl Sitting ===
 
 impl Sitting {
-    /// Whether a call has the head of those before. Heads that are equal but not the same are told apart: no harm
-    /// comes of it.
-    fn is_for(&self, arrival: &Arrival<'_>) -> bool {
+    fn is_for(&self, host: &Arc<Inner>, arrival: &Arrival<'_>) -> bool {
         let envelope = self.work.call.envelope();
-        Arc::ptr_eq(&envelope.method, arrival.method)
+        Arc::ptr_eq(&self.host, host)
             && Arc::ptr_eq(&envelope.peer, arrival.peer)
-            && ptr::addr_eq(Arc::as_ptr(&envelope.metadata), Arc::as_ptr(arrival.metadata))
+            && is_head((&envelope.method, &envelope.metadata), arrival)
     }
 
     fn run(&mut self) -> Answer {
@@ -140,4 +167,23 @@ impl Drop for Sitting {
     fn drop(&mut self) {
         self.count_now();
     }
+}
+
+// === impl Crowd ===
+
+impl Crowd {
+    fn is_of(&self, host: &Arc<Inner>, arrival: &Arrival<'_>) -> bool {
+        Arc::ptr_eq(&self.host, host) && is_head((&self.method, &self.metadata), arrival)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.host.core.stats.rejected(self.shard, RejectReason::QueueFull, self.refused);
+    }
+}
+
+/// Whether a call has this head. Heads that are equal but not the same are told apart: no harm comes of it.
+fn is_head((method, metadata): Head<'_>, arrival: &Arrival<'_>) -> bool {
+    Arc::ptr_eq(method, arrival.method) && ptr::addr_eq(Arc::as_ptr(metadata), Arc::as_ptr(arrival.metadata))
 }

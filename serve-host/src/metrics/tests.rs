@@ -38,7 +38,7 @@ fn stats() -> StatsSource {
         );
     }
     stats.accepted_waiting(shard);
-    stats.rejected(shard, RejectReason::QueueFull);
+    stats.rejected(shard, RejectReason::QueueFull, 1);
     Arc::new(move || stats.snapshot())
 }
 

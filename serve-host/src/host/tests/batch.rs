@@ -109,3 +109,42 @@ fn a_call_that_its_graph_keeps_is_not_made_another() {
     assert_eq!(kept, ["a", "b"]);
     assert_eq!(host.stats().completed, 2);
 }
+
+#[tokio::test]
+async fn calls_without_room_are_refused_alike_and_counted_until_there_is_room_again() {
+    let (Fixture { host, stage }, echo) = (host(1, 0), Head::of("/echo.S/M"));
+    let held = pending(host.begin(envelope("/held.S/M", &[])));
+    let (mut batch, full) = (Batch::default(), host.config().queue_full());
+    for _ in 0..3 {
+        let answer = done(echo.begin(&host, &mut batch, "a"));
+        assert_eq!((answer.code, answer.message), (Code::ResourceExhausted, full.to_string()));
+    }
+    stage.release.add_permits(1);
+    assert_eq!(held.await.payload, "hello");
+    while host.inner.gate.free() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(done(echo.begin(&host, &mut batch, "b")).payload, "b");
+    assert_eq!(host.stats().rejected[&RejectReason::QueueFull], 3);
+    batch.end();
+    assert_eq!((host.stats().accepted, host.stats().completed), (2, 2));
+}
+
+#[test]
+fn a_crowd_is_told_when_the_host_closes_or_its_time_is_up() {
+    let (Fixture { host, .. }, echo) = (host(1, 0), Head::of("/echo.S/M"));
+    let _held = pending(host.begin(envelope("/held.S/M", &[])));
+    let mut batch = Batch::default();
+    for _ in 0..2 {
+        assert_eq!(done(echo.begin(&host, &mut batch, "a")).code, Code::ResourceExhausted);
+    }
+    let (Head { method, metadata, peer }, at) = (&echo, Instant::now());
+    let late = Arrival { method, metadata, peer, payload: Bytes::new(), deadline: Some(at), at };
+    assert_eq!(done(host.begin_in(&mut batch, late)).code, Code::DeadlineExceeded);
+    host.close();
+    assert_eq!(done(echo.begin(&host, &mut batch, "a")).code, Code::Unavailable);
+    batch.end();
+    let rejected = host.stats().rejected;
+    let told = [RejectReason::QueueFull, RejectReason::DeadlineExpired, RejectReason::Draining];
+    assert_eq!(told.map(|reason| rejected[&reason]), [2, 1, 1]);
+}
