@@ -17,7 +17,7 @@
 //! | `isolation` | `"warm"` | `"fresh"`: an instance of its own for every call |
 //!
 //! Waits without a thread; a guest that runs for longer than 10 ms shares the pool's threads with its
-//! like. The deadline of the call ends the guest wherever it is. A guest that calls other services does
+//! like, for which it may be called anew in another instance. The deadline of the call ends the guest wherever it is. A guest that calls other services does
 //! so within this call: with its deadline and its trace, no more than 8 deep, and only those its package
 //! names under `calls`.
 //!

@@ -87,7 +87,8 @@ pub struct End<'a> {
     pub method: &'a Arc<str>,
     /// The protocol it came over.
     pub protocol: Protocol,
-    /// From arrival to the end of the run.
+    /// From arrival to the end of the run. Of calls that ran in place, one after the other, it is to the end of the
+    /// last that arrived at the same moment: they are answered together.
     pub latency: Duration,
 }
 
