@@ -32,7 +32,8 @@ use crate::pool::{Pool, PoolThreads};
 use crate::protocol::Protocol;
 use crate::queue::QueueCapacity;
 use crate::respond::{Failure, PLAN_KEY, Rejection};
-use crate::stats::{ShardIndex, Stats, StatsSnapshot};
+use crate::shards::ShardIndex;
+use crate::stats::{Stats, StatsSnapshot};
 use crate::transport::{Arrival, Begun, PendingAnswer, UnaryHost};
 
 /// The settings of a host. Every wait and every queue of a call is bounded by one of them.
@@ -220,7 +221,7 @@ impl ServeHost {
 
     /// Counts a refusal and gives the answer to its client.
     pub fn refuse(&self, rejection: &Rejection) -> Answer {
-        self.reject(Stats::shard(), rejection)
+        self.reject(ShardIndex::of_this_thread(), rejection)
     }
 
     fn reject(&self, shard: ShardIndex, rejection: &Rejection) -> Answer {
@@ -240,7 +241,7 @@ impl ServeHost {
         protocol: Protocol,
         arrived: Instant,
     ) -> Begun {
-        let shard = Stats::shard();
+        let shard = ShardIndex::of_this_thread();
         self.admit(batch, plan, envelope, protocol, arrived, shard)
             .unwrap_or_else(|rejection| Begun::Done(self.reject(shard, &rejection)))
     }
@@ -342,7 +343,8 @@ impl UnaryHost for ServeHost {
             return Begun::Done(answer);
         }
         batch.end();
-        let (shard, arrived, head) = (Stats::shard(), arrival.at, (arrival.method, arrival.metadata));
+        let (shard, arrived, head) =
+            (ShardIndex::of_this_thread(), arrival.at, (arrival.method, arrival.metadata));
         let admitted = self.admit(batch, None, arrival.into_envelope(), Protocol::Grpc, arrived, shard);
         admitted.unwrap_or_else(|rejection| {
             if matches!(rejection, Rejection::QueueFull { .. }) {

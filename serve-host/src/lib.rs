@@ -29,6 +29,7 @@ mod protocol;
 pub mod queue;
 pub mod respond;
 pub mod schemas;
+pub mod shards;
 pub mod stats;
 mod sync;
 mod transport;

@@ -10,22 +10,16 @@
 //! that accepted it, under that shard's lock, so that the identity holds in each shard at every moment
 //! and hence in the sum, also while calls are running.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam::utils::CachePadded;
 use exec_plan::Code;
 use hdrhistogram::Histogram;
-use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::protocol::Protocol;
-
-/// How many shards there are; threads beyond share them.
-const SHARDS: usize = 16;
+use crate::shards::{ShardIndex, Shards};
 
 /// How many methods of one graph get a line of their own; calls of others count as [`OTHER_METHOD`].
 pub const MAX_METHODS: usize = 128;
@@ -40,12 +34,8 @@ const LATENCY_BOUNDS_US: (u64, u64) = (1, 3_600_000_000);
 #[derive(Debug)]
 pub struct Stats {
     started: Instant,
-    shards: [CachePadded<Mutex<Shard>>; SHARDS],
+    shards: Shards<Shard>,
 }
-
-/// Which shard a call is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardIndex(usize);
 
 /// Why a call was never accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -193,22 +183,7 @@ pub struct LatencySnapshot {
 impl Stats {
     /// Nothing counted yet.
     pub fn new() -> Self {
-        Self { started: Instant::now(), shards: std::array::from_fn(|_| CachePadded::default()) }
-    }
-
-    /// The shard of the calling thread.
-    #[inline]
-    pub fn shard() -> ShardIndex {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
-        }
-        let mut mine = MINE.get();
-        if mine == usize::MAX {
-            mine = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            MINE.set(mine);
-        }
-        ShardIndex(mine)
+        Self { started: Instant::now(), shards: Shards::default() }
     }
 
     /// So many calls were refused.
@@ -264,14 +239,14 @@ impl Stats {
     /// The figures now.
     pub fn snapshot(&self) -> StatsSnapshot {
         let mut sum = Shard::default();
-        for shard in &self.shards {
-            sum.add(&shard.lock());
+        for shard in self.shards.iter() {
+            sum.add(&shard);
         }
         sum.into_snapshot(self.started.elapsed())
     }
 
     fn lock(&self, shard: ShardIndex) -> parking_lot::MutexGuard<'_, Shard> {
-        self.shards[shard.0].lock()
+        self.shards.lock(shard)
     }
 }
 
@@ -480,7 +455,7 @@ mod tests {
 
     #[test]
     fn a_call_is_counted_once_at_each_step() {
-        let (stats, shard) = (Stats::new(), Stats::shard());
+        let (stats, shard) = (Stats::new(), ShardIndex::of_this_thread());
         let (graph, method) = ("echo".into(), "/e.E/Say".into());
         stats.accepted_waiting(shard);
         assert_eq!((stats.snapshot().queued, stats.snapshot().in_flight), (1, 0));
@@ -499,7 +474,7 @@ mod tests {
 
     #[test]
     fn made_up_methods_share_one_line() {
-        let (stats, shard) = (Stats::new(), Stats::shard());
+        let (stats, shard) = (Stats::new(), ShardIndex::of_this_thread());
         let graph = "echo".into();
         for number in 0..1_000 {
             stats.accepted_running(shard);
@@ -515,7 +490,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_identity_holds_after_any_history(steps in proptest::collection::vec(0u8..8, 0..200)) {
-            let (stats, shard) = (Stats::new(), Stats::shard());
+            let (stats, shard) = (Stats::new(), ShardIndex::of_this_thread());
             let (graph, method) = ("g".into(), "/g.G/M".into());
             let (mut waiting, mut running) = (0, 0);
             for step in steps {

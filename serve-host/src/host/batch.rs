@@ -20,7 +20,8 @@ use super::run::{ending, log_access};
 use super::{Inner, Work};
 use crate::admit::Permit;
 use crate::logs::AccessLine;
-use crate::stats::{End, Outcome, RejectReason, ShardIndex};
+use crate::shards::ShardIndex;
+use crate::stats::{End, Outcome, RejectReason};
 use crate::transport::Arrival;
 
 /// What the calls of one read share. Ends when it is dropped, or by [`end`](Self::end).

@@ -4,6 +4,7 @@ use exec_plan::{Code, GraphSource, StoreOptions};
 
 use super::*;
 use crate::protocol::Protocol;
+use crate::shards::ShardIndex;
 use crate::stats::{End, Outcome, RejectReason, Stats};
 
 fn store() -> Arc<PlanStore> {
@@ -21,7 +22,7 @@ fn store() -> Arc<PlanStore> {
 }
 
 fn stats() -> StatsSource {
-    let (stats, shard) = (Stats::new(), Stats::shard());
+    let (stats, shard) = (Stats::new(), ShardIndex::of_this_thread());
     let (graph, method) = ("shop".into(), "/test.Shop/Buy".into());
     let ends = [
         (Outcome::Completed, Code::Ok, 40),

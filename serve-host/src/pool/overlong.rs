@@ -6,24 +6,22 @@
 //! Each thread writes down what it does in a shard that few others use, so that short nodes do not wait for
 //! each other to be watched.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam::utils::CachePadded;
 use exec_plan::{BlockingTicket, ExecPlan};
 use parking_lot::Mutex;
 
 use crate::logs::paced::PacedCount;
+use crate::shards::{ShardIndex, Shards};
 
 /// Watches the blocking nodes of one pool.
 #[derive(Debug)]
 pub(crate) struct Overlong {
     alarm: Duration,
     /// What blocks now: as many places as there were ever nodes at a time.
-    running: [CachePadded<Mutex<Vec<Option<Blocking>>>>; SHARDS],
+    running: Shards<Vec<Option<Blocking>>>,
     counts: Mutex<Counts>,
     lines: PacedCount,
 }
@@ -45,8 +43,12 @@ struct Blocking {
 impl Overlong {
     /// A watch that counts what blocks for longer than `alarm`.
     pub(crate) fn new(alarm: Duration) -> Arc<Self> {
-        let running = std::array::from_fn(|_| CachePadded::default());
-        Arc::new(Self { alarm, running, counts: Mutex::default(), lines: PacedCount::default() })
+        Arc::new(Self {
+            alarm,
+            running: Shards::default(),
+            counts: Mutex::default(),
+            lines: PacedCount::default(),
+        })
     }
 
     /// How often to look.
@@ -61,9 +63,8 @@ impl Overlong {
 
     /// The node of this ticket has ended. It may have been overlong and over between two looks.
     pub(crate) fn end(&self, BlockingTicket(number): BlockingTicket, now: Instant) {
-        let mut running = self.running[number % SHARDS].lock();
-        let blocking = running.get_mut(number / SHARDS).and_then(Option::take);
-        drop(running);
+        let (shard, place) = ShardIndex::of_number(number);
+        let blocking = self.running.lock(shard).get_mut(place).and_then(Option::take);
         if let Some(mut blocking) = blocking {
             self.weigh(&mut blocking, now);
         }
@@ -71,8 +72,8 @@ impl Overlong {
 
     /// Counts and names what has become overlong by `now`.
     pub(crate) fn look(&self, now: Instant) {
-        for shard in &self.running {
-            for blocking in shard.lock().iter_mut().flatten() {
+        for mut running in self.running.iter() {
+            for blocking in running.iter_mut().flatten() {
                 self.weigh(blocking, now);
             }
         }
@@ -85,15 +86,15 @@ impl Overlong {
     }
 
     fn enter(&self, graph: Arc<str>, node: Arc<str>, since: Instant) -> BlockingTicket {
-        let shard = shard_of_this_thread();
+        let shard = ShardIndex::of_this_thread();
         let blocking = Some(Blocking { graph, node, since, counted: false });
-        let mut running = self.running[shard].lock();
+        let mut running = self.running.lock(shard);
         let place = running.iter().position(Option::is_none).unwrap_or(running.len());
         match running.get_mut(place) {
             Some(free) => *free = blocking,
             None => running.push(blocking),
         }
-        BlockingTicket(place * SHARDS + shard)
+        BlockingTicket(shard.number_of(place))
     }
 
     /// Counts a node once, if it is overlong.
@@ -120,22 +121,6 @@ impl Overlong {
         }
     }
 }
-
-/// The shard of the calling thread.
-fn shard_of_this_thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    MINE.get().unwrap_or_else(|| {
-        let mine = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        MINE.set(Some(mine));
-        mine
-    })
-}
-
-/// Threads beyond share one.
-const SHARDS: usize = 16;
 
 /// Nodes with a count of their own; all others share one.
 const MOST_NAMES: usize = 1024;
@@ -171,7 +156,7 @@ mod tests {
         }
         watch.end(long, now + Duration::from_secs(62));
         assert_eq!(names(&watch), [("shop@1".to_owned(), "hash".to_owned(), 1)]);
-        assert!(watch.running.iter().all(|shard| shard.lock().iter().all(Option::is_none)));
+        assert!(watch.running.iter().all(|running| running.iter().all(Option::is_none)));
     }
 
     #[test]
